@@ -1,0 +1,180 @@
+// Package mesh is the snapshot: everything the mesh knows at one moment, as
+// plain values that no one changes after they were made.
+//
+// It holds names, addresses, grants and splits that smi has already resolved,
+// so that xds only has to look things up. It never reads a manifest, never
+// decides about a request and never does I/O.
+package mesh
+
+import (
+	"net/netip"
+	"sort"
+	"strings"
+
+	"github.com/wasmesh/wasmesh/filters/policy"
+)
+
+// Name is a namespaced object name.
+type Name struct {
+	Namespace string
+	Name      string
+}
+
+// String returns "namespace/name".
+func (n Name) String() string { return n.Namespace + "/" + n.Name }
+
+// ParseName reads "namespace/name"; both parts must be there.
+func ParseName(s string) (Name, bool) {
+	namespace, name, ok := strings.Cut(s, "/")
+	if !ok || namespace == "" || name == "" || strings.Contains(name, "/") {
+		return Name{}, false
+	}
+	return Name{namespace, name}, true
+}
+
+// Compare orders names by namespace, then by name.
+func (n Name) Compare(o Name) int {
+	if c := strings.Compare(n.Namespace, o.Namespace); c != 0 {
+		return c
+	}
+	return strings.Compare(n.Name, o.Name)
+}
+
+// SPIFFEID returns the identity of a service account, as SPIFFE writes it:
+// spiffe://<trust domain>/ns/<namespace>/sa/<service account>.
+func SPIFFEID(trustDomain string, serviceAccount Name) string {
+	return "spiffe://" + trustDomain + "/ns/" + serviceAccount.Namespace + "/sa/" + serviceAccount.Name
+}
+
+// Protocol is how a port's bytes are read.
+type Protocol string
+
+// The protocols of a port. Anything that is not HTTP is opaque.
+const (
+	HTTP1 Protocol = "http"
+	HTTP2 Protocol = "http2"
+	TCP   Protocol = "tcp"
+)
+
+// Snapshot is the whole mesh. All slices are sorted by name, so that two
+// snapshots of the same objects are equal.
+type Snapshot struct {
+	TrustDomain string
+	Services    []Service
+	Workloads   []Workload
+	Access      []Access
+	Splits      []Split
+}
+
+// Service is a name that callers dial, with the endpoints behind each port.
+type Service struct {
+	Name  Name
+	Ports []ServicePort
+	// Offset is the host part of the service's address in the loopback network
+	// of every workload; see Workload.AddressOf.
+	Offset uint16
+}
+
+// ServicePort is one port of a service. Endpoints are sorted by workload.
+type ServicePort struct {
+	Port      uint16
+	Name      string
+	Protocol  Protocol
+	Endpoints []Endpoint
+}
+
+// Endpoint is one workload's port that stands behind a service port.
+type Endpoint struct {
+	Workload       Name
+	ServiceAccount Name
+	// Address and Port are where the workload's sidecar accepts mesh traffic.
+	// Port equals the container port (smi-rules 29).
+	Address netip.Addr
+	Port    uint16
+}
+
+// Workload is one instance of an application with a sidecar beside it.
+type Workload struct {
+	Name           Name
+	ServiceAccount Name
+	// Address is where the sidecar accepts connections from other sidecars.
+	Address netip.Addr
+	// Application is where the sidecar finds the application itself.
+	Application netip.Addr
+	// Loopback is the /16 network inside 127.0.0.0/8 in which this sidecar gives
+	// every service an address of its own.
+	Loopback netip.Prefix
+	Ports    []WorkloadPort
+}
+
+// WorkloadPort is a port the application listens on: the container port.
+type WorkloadPort struct {
+	Port     uint16
+	Name     string
+	Protocol Protocol
+}
+
+// AddressOf returns the address at which this workload's application dials s.
+func (w Workload) AddressOf(s Service) netip.Addr {
+	a := w.Loopback.Addr().As4()
+	a[2], a[3] = byte(s.Offset>>8), byte(s.Offset)
+	return netip.AddrFrom4(a)
+}
+
+// Access is everything granted at the workloads of one service account.
+type Access struct {
+	ServiceAccount Name
+	Grants         []policy.Grant
+}
+
+// Split spreads the requests to a root service over its backends by weight
+// (smi-rules 54 to 58). Backends with weight 0 are kept: they get nothing.
+type Split struct {
+	Name     Name
+	Root     Name
+	Backends []Backend
+}
+
+// Backend is one share of a split. Weights are relative.
+type Backend struct {
+	Service Name
+	Weight  uint32
+}
+
+// Service returns the service of that name.
+func (s *Snapshot) Service(n Name) (Service, bool) {
+	i := sort.Search(len(s.Services), func(i int) bool { return s.Services[i].Name.Compare(n) >= 0 })
+	if i < len(s.Services) && s.Services[i].Name == n {
+		return s.Services[i], true
+	}
+	return Service{}, false
+}
+
+// Workload returns the workload of that name.
+func (s *Snapshot) Workload(n Name) (Workload, bool) {
+	i := sort.Search(len(s.Workloads), func(i int) bool { return s.Workloads[i].Name.Compare(n) >= 0 })
+	if i < len(s.Workloads) && s.Workloads[i].Name == n {
+		return s.Workloads[i], true
+	}
+	return Workload{}, false
+}
+
+// Grants returns what is granted at the workloads of a service account; none
+// means that every request is refused.
+func (s *Snapshot) Grants(serviceAccount Name) []policy.Grant {
+	i := sort.Search(len(s.Access), func(i int) bool { return s.Access[i].ServiceAccount.Compare(serviceAccount) >= 0 })
+	if i < len(s.Access) && s.Access[i].ServiceAccount == serviceAccount {
+		return s.Access[i].Grants
+	}
+	return nil
+}
+
+// SplitOf returns the split whose root is the service, if there is one.
+func (s *Snapshot) SplitOf(root Name) (Split, bool) {
+	for _, split := range s.Splits {
+		if split.Root == root {
+			return split, true
+		}
+	}
+	return Split{}, false
+}

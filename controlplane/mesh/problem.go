@@ -1,0 +1,60 @@
+package mesh
+
+// Object names a manifest object.
+type Object struct {
+	Kind string
+	Name Name
+}
+
+// String returns "Kind namespace/name".
+func (o Object) String() string { return o.Kind + " " + o.Name.String() }
+
+// Effect says what becomes of an object that has a problem.
+type Effect string
+
+const (
+	// Broken: the object cannot be used as it is written. A running control plane
+	// keeps its last good form; without one it is left out.
+	Broken Effect = "broken"
+	// Inert: the object is well formed, but something it names is missing. That
+	// part grants or routes nothing until it is there, and heals by itself.
+	Inert Effect = "inert"
+	// Warning: the object is in force exactly as it is written, but probably says
+	// something else than was meant.
+	Warning Effect = "warning"
+)
+
+// Problem is something wrong with one object, told to whoever wrote it. It is
+// a value: whoever finds it returns it, and only the edge prints it.
+type Problem struct {
+	// Object is empty where a document could not be read far enough to tell which
+	// object it holds; Where is set then.
+	Object Object
+	// Field is the path inside the object, such as "spec.rules[1].name"; empty
+	// means the whole object. A source of objects turns it into file and line.
+	Field  string
+	Effect Effect
+	// Cause says what is wrong; Try says what to do about it.
+	Cause string
+	Try   string
+	// Where is "file:line" once the source has filled it in.
+	Where string
+}
+
+// String returns the line a person reads.
+func (p Problem) String() string {
+	text := p.Cause
+	if p.Field != "" {
+		text = p.Field + ": " + text
+	}
+	if p.Object != (Object{}) {
+		text = p.Object.String() + ": " + text
+	}
+	if p.Where != "" {
+		text = p.Where + ": " + text
+	}
+	if p.Try != "" {
+		text += " " + p.Try
+	}
+	return text
+}

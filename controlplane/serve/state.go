@@ -1,0 +1,204 @@
+package serve
+
+import (
+	"context"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/envoyproxy/go-control-plane/pkg/cache/types"
+	"github.com/envoyproxy/go-control-plane/pkg/cache/v3"
+
+	"github.com/wasmesh/wasmesh/controlplane/mesh"
+	"github.com/wasmesh/wasmesh/controlplane/xds"
+)
+
+// state is everything the loop knows.
+type state struct {
+	snapshot *mesh.Snapshot
+	settings xds.Settings
+	streams  map[string]*stream
+	log      *slog.Logger
+	put      func(ctx context.Context, key string, r xds.Resources) error
+	drop     func(key string)
+}
+
+// stream is one proxy's stream. A proxy that reconnects is a new one.
+type stream struct {
+	proxy   mesh.Name
+	since   time.Time
+	current xds.Resources
+	desired xds.Resources
+	// waiting are the names of the current step that are not acknowledged yet.
+	waiting map[string]map[string]bool
+	// held: the proxy refused a part of this step, so that what builds on it must
+	// not follow. The next publication tries again.
+	held     bool
+	sent     map[string]delivery // by type: the last response
+	refusals map[string]Refusal
+}
+
+// delivery is a response on its way.
+type delivery struct {
+	nonce string
+	names []string
+}
+
+// event is something that happened, applied by the loop.
+type event interface {
+	apply(ctx context.Context, s *state) error
+}
+
+type published struct {
+	snapshot *mesh.Snapshot
+	settings xds.Settings
+}
+
+func (e published) apply(ctx context.Context, s *state) error {
+	s.snapshot, s.settings = e.snapshot, e.settings
+	for _, key := range slices.Sorted(maps.Keys(s.streams)) {
+		if err := s.want(ctx, key); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+type opened struct {
+	key   string
+	proxy mesh.Name
+	at    time.Time
+}
+
+func (e opened) apply(ctx context.Context, s *state) error {
+	s.streams[e.key] = &stream{
+		proxy: e.proxy, since: e.at, sent: map[string]delivery{}, refusals: map[string]Refusal{},
+	}
+	if s.snapshot == nil {
+		return nil
+	}
+	return s.want(ctx, e.key)
+}
+
+type closed struct{ key string }
+
+func (e closed) apply(_ context.Context, s *state) error {
+	delete(s.streams, e.key)
+	s.drop(e.key)
+	return nil
+}
+
+type sent struct {
+	key, typeURL string
+	delivery     delivery
+}
+
+func (e sent) apply(_ context.Context, s *state) error {
+	if st, ok := s.streams[e.key]; ok {
+		st.sent[e.typeURL] = e.delivery
+	}
+	return nil
+}
+
+type answered struct {
+	key, typeURL, nonce string
+	// cause is empty for an ACK.
+	cause string
+	at    time.Time
+}
+
+func (e answered) apply(ctx context.Context, s *state) error {
+	st, ok := s.streams[e.key]
+	if !ok || st.sent[e.typeURL].nonce != e.nonce {
+		return nil
+	}
+	names := st.sent[e.typeURL].names
+	for _, name := range names {
+		delete(st.waiting[e.typeURL], name)
+	}
+	if e.cause == "" {
+		delete(st.refusals, e.typeURL)
+		return s.advance(ctx, e.key)
+	}
+	st.held = st.held || e.typeURL != xds.FilterType
+	st.refusals[e.typeURL] = Refusal{Type: e.typeURL, Resources: names, Cause: e.cause, At: e.at}
+	s.log.Warn("a proxy refused its configuration and keeps what it had",
+		"proxy", st.proxy.String(), "type", shortType(e.typeURL), "resources", strings.Join(names, ","), "cause", e.cause)
+	return nil
+}
+
+// want sets what a stream should have in the end. Policies go at once: a
+// revocation waits for no cluster.
+func (s *state) want(ctx context.Context, key string) error {
+	st := s.streams[key]
+	st.desired = xds.Build(s.snapshot, st.proxy, s.settings)
+	st.held = false
+	if st.current == nil {
+		st.current = st.desired
+		st.waiting = changed(nil, st.desired)
+		return s.put(ctx, key, st.current)
+	}
+	if filters := st.desired[xds.FilterType]; !maps.EqualFunc(filters, st.current[xds.FilterType], sameMessage) {
+		st.current = maps.Clone(st.current)
+		st.current[xds.FilterType] = filters
+		if err := s.put(ctx, key, st.current); err != nil {
+			return err
+		}
+	}
+	return s.advance(ctx, key)
+}
+
+// advance takes the steps that nothing stands in the way of.
+func (s *state) advance(ctx context.Context, key string) error {
+	st := s.streams[key]
+	for !st.held && !st.isWaiting() && !equal(st.current, st.desired) {
+		step := next(st.current, st.desired)
+		st.waiting = changed(st.current, step)
+		st.current = step
+		if err := s.put(ctx, key, step); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (st *stream) isWaiting() bool {
+	for _, names := range st.waiting {
+		if len(names) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// proxies is the state as others may see it.
+func (s *state) proxies() []Proxy {
+	var out []Proxy
+	for _, key := range slices.Sorted(maps.Keys(s.streams)) {
+		st := s.streams[key]
+		p := Proxy{Name: st.proxy, Since: st.since, Settled: !st.isWaiting() && equal(st.current, st.desired)}
+		for _, typeURL := range slices.Sorted(maps.Keys(st.refusals)) {
+			p.Refusals = append(p.Refusals, st.refusals[typeURL])
+		}
+		p.Settled = p.Settled && len(p.Refusals) == 0
+		out = append(out, p)
+	}
+	return out
+}
+
+func cacheSnapshot(r xds.Resources) (*cache.Snapshot, error) {
+	all := map[string][]types.Resource{}
+	for typeURL, byName := range r {
+		for _, name := range slices.Sorted(maps.Keys(byName)) {
+			all[typeURL] = append(all[typeURL], byName[name])
+		}
+	}
+	return cache.NewSnapshot("", all)
+}
+
+// shortType is the last part of a type URL, as people say it.
+func shortType(typeURL string) string {
+	return typeURL[strings.LastIndexByte(typeURL, '.')+1:]
+}

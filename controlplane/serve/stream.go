@@ -1,0 +1,162 @@
+package serve
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"time"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
+	serverv3 "github.com/envoyproxy/go-control-plane/pkg/server/v3"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/peer"
+	"google.golang.org/grpc/status"
+
+	"github.com/wasmesh/wasmesh/controlplane/mesh"
+	"github.com/wasmesh/wasmesh/filters/identity"
+)
+
+const (
+	// keepaliveInterval finds a proxy that vanished without a word.
+	keepaliveInterval = 30 * time.Second
+	// handshakeTimeout frees what a connection that never authenticates holds.
+	handshakeTimeout = 5 * time.Second
+)
+
+// Serve accepts proxies on l until ctx ends. The TLS configuration must demand
+// and verify client certificates: the certificate alone says which proxy it is.
+func (s *Server) Serve(ctx context.Context, l net.Listener, config *tls.Config) error {
+	if config.ClientAuth != tls.RequireAndVerifyClientCert {
+		return fmt.Errorf("xDS on %s: the TLS configuration does not verify client certificates", l.Addr())
+	}
+	g := grpc.NewServer(
+		grpc.Creds(credentials.NewTLS(config)),
+		grpc.ConnectionTimeout(handshakeTimeout),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: keepaliveInterval, Timeout: keepaliveInterval / 3}),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: time.Second, PermitWithoutStream: true}),
+		grpc.StreamInterceptor(s.intercept),
+	)
+	discoveryv3.RegisterAggregatedDiscoveryServiceServer(g, serverv3.NewServer(ctx, s.cache, nil))
+	stop := context.AfterFunc(ctx, g.Stop)
+	defer stop()
+	if err := g.Serve(l); err != nil && ctx.Err() == nil {
+		return fmt.Errorf("xDS on %s: %w", l.Addr(), err)
+	}
+	return nil
+}
+
+// intercept says who is on a stream, and ends the stream when the certificate
+// that opened it ends.
+func (s *Server) intercept(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
+	proxy, expires, err := authenticate(ss.Context())
+	if err != nil {
+		s.log.Warn("a proxy was refused", "cause", err)
+		return status.Error(codes.PermissionDenied, "not a workload of this mesh")
+	}
+	ctx, cancel := context.WithDeadline(ss.Context(), expires)
+	defer cancel()
+	t := &tap{ServerStream: ss, ctx: ctx, server: s, proxy: proxy, key: s.key(proxy)}
+	if err := s.send(ctx, opened{t.key, proxy, time.Now()}); err != nil {
+		return err
+	}
+	defer s.forget(t.key)
+	done := make(chan error, 1)
+	go func() { done <- handle(srv, t) }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return status.Error(codes.Unauthenticated, "the certificate of this stream has ended")
+	}
+}
+
+// key names one stream: a proxy that reconnects has a new entry in the cache
+// while the old one goes.
+func (s *Server) key(proxy mesh.Name) string {
+	return fmt.Sprintf("%s#%d", proxy, s.streams.Add(1))
+}
+
+// forget must reach the loop even though the stream's own context has ended.
+func (s *Server) forget(key string) {
+	select {
+	case s.events <- closed{key}:
+	case <-s.stopped:
+	}
+}
+
+// authenticate reads the proxy's name from the label that the mesh's authority
+// signed into its certificate.
+func authenticate(ctx context.Context) (mesh.Name, time.Time, error) {
+	p, ok := peer.FromContext(ctx)
+	if !ok {
+		return mesh.Name{}, time.Time{}, fmt.Errorf("no peer on the stream")
+	}
+	info, ok := p.AuthInfo.(credentials.TLSInfo)
+	if !ok || len(info.State.PeerCertificates) == 0 {
+		return mesh.Name{}, time.Time{}, fmt.Errorf("%s has no certificate", p.Addr)
+	}
+	leaf := info.State.PeerCertificates[0]
+	if len(leaf.DNSNames) != 1 {
+		return mesh.Name{}, time.Time{}, fmt.Errorf("the certificate of %s has %d DNS names instead of one label", p.Addr, len(leaf.DNSNames))
+	}
+	label, ok := identity.ParseLabel(leaf.DNSNames[0])
+	if !ok {
+		return mesh.Name{}, time.Time{}, fmt.Errorf("the certificate of %s has the DNS name %q, which is no workload's label", p.Addr, leaf.DNSNames[0])
+	}
+	return mesh.Name{Namespace: label.Namespace, Name: label.Name}, leaf.NotAfter, nil
+}
+
+// tap is a stream whose messages the loop hears of.
+type tap struct {
+	grpc.ServerStream
+	ctx    context.Context
+	server *Server
+	proxy  mesh.Name
+	key    string
+}
+
+// Context ends with the certificate.
+func (t *tap) Context() context.Context { return t.ctx }
+
+// RecvMsg replaces the node a proxy claims to be by the one it is.
+func (t *tap) RecvMsg(m any) error {
+	if err := t.ServerStream.RecvMsg(m); err != nil {
+		return err
+	}
+	req, ok := m.(*discoveryv3.DeltaDiscoveryRequest)
+	if !ok {
+		return status.Error(codes.Unimplemented, "only delta ADS is served")
+	}
+	if claimed := req.GetNode().GetId(); claimed != "" && claimed != t.proxy.String() {
+		t.server.log.Warn("a proxy asked for another's configuration and was refused",
+			"proxy", t.proxy.String(), "asked for", claimed)
+		return status.Errorf(codes.PermissionDenied, "this certificate belongs to %s", t.proxy)
+	}
+	req.Node = &corev3.Node{Id: t.key}
+	if req.GetResponseNonce() == "" {
+		return nil
+	}
+	return t.server.send(t.ctx, answered{
+		key: t.key, typeURL: req.GetTypeUrl(), nonce: req.GetResponseNonce(),
+		cause: req.GetErrorDetail().GetMessage(), at: time.Now(),
+	})
+}
+
+// SendMsg tells the loop which names a response carries before it leaves.
+func (t *tap) SendMsg(m any) error {
+	if resp, ok := m.(*discoveryv3.DeltaDiscoveryResponse); ok {
+		d := delivery{nonce: resp.GetNonce()}
+		for _, r := range resp.GetResources() {
+			d.names = append(d.names, r.GetName())
+		}
+		if err := t.server.send(t.ctx, sent{t.key, resp.GetTypeUrl(), d}); err != nil {
+			return err
+		}
+	}
+	return t.ServerStream.SendMsg(m)
+}

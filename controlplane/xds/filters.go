@@ -1,0 +1,155 @@
+package xds
+
+import (
+	"strconv"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	rbacconfigv3 "github.com/envoyproxy/go-control-plane/envoy/config/rbac/v3"
+	filterstatev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/common/set_filter_state/v3"
+	httprbacv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/rbac/v3"
+	httpwasmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/wasm/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	networkrbacv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/rbac/v3"
+	setfilterstatev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/set_filter_state/v3"
+	networkwasmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/wasm/v3"
+	wasmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/wasm/v3"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"github.com/wasmesh/wasmesh/filters/config"
+	"github.com/wasmesh/wasmesh/filters/guest"
+)
+
+// The names under which the two forms of the module are discovered.
+const (
+	accessFilter   = "wasmesh.access"
+	lifetimeFilter = "wasmesh.lifetime"
+)
+
+// ModuleDirectory is where the sidecar finds modules, each as <digest>.wasm.
+const ModuleDirectory = "./modules/"
+
+// connectionFacts keeps what the module needs to know of a connection as one
+// string, made once, at the end of the TLS handshake.
+func connectionFacts(port uint16) *listenerv3.Filter {
+	format := guest.ConnectionFormat + strconv.Itoa(int(port))
+	return networkFilter("envoy.filters.network.set_filter_state", &setfilterstatev3.Config{
+		OnDownstreamTlsHandshake: []*filterstatev3.FilterStateValue{{
+			Key:        &filterstatev3.FilterStateValue_ObjectKey{ObjectKey: guest.ConnectionKey},
+			FactoryKey: "envoy.string",
+			ReadOnly:   true,
+			Value: &filterstatev3.FilterStateValue_FormatString{FormatString: &corev3.SubstitutionFormatString{
+				Format: &corev3.SubstitutionFormatString_TextFormatSource{
+					TextFormatSource: &corev3.DataSource{
+						Specifier: &corev3.DataSource_InlineString{InlineString: format},
+					},
+				},
+			}},
+		}},
+	})
+}
+
+// discoveredAccess is the place of the access form. Until the module is there,
+// and whenever it is taken away, a native filter without a policy denies.
+func discoveredAccess() *hcmv3.HttpFilter {
+	return &hcmv3.HttpFilter{
+		Name: accessFilter,
+		ConfigType: &hcmv3.HttpFilter_ConfigDiscovery{ConfigDiscovery: &corev3.ExtensionConfigSource{
+			ConfigSource: warming(),
+			DefaultConfig: pack(&httprbacv3.RBAC{
+				Rules: &rbacconfigv3.RBAC{Action: rbacconfigv3.RBAC_ALLOW},
+			}),
+			TypeUrls: []string{typeURL(&httpwasmv3.Wasm{}), typeURL(&httprbacv3.RBAC{})},
+		}},
+	}
+}
+
+// discoveredLifetime is the place of the lifetime form. Its default lets bytes
+// through: the access form behind it is what denies.
+func discoveredLifetime() *listenerv3.Filter {
+	return &listenerv3.Filter{
+		Name: lifetimeFilter,
+		ConfigType: &listenerv3.Filter_ConfigDiscovery{ConfigDiscovery: &corev3.ExtensionConfigSource{
+			ConfigSource:  warming(),
+			DefaultConfig: pack(&networkrbacv3.RBAC{StatPrefix: "without_lifetime."}),
+			TypeUrls:      []string{typeURL(&networkwasmv3.Wasm{}), typeURL(&networkrbacv3.RBAC{})},
+		}},
+	}
+}
+
+// warming is the control plane as a source that a listener waits for: it
+// accepts nothing before its filters are there, or for good deny by default.
+func warming() *corev3.ConfigSource {
+	source := fromControlPlane()
+	source.InitialFetchTimeout = durationpb.New(filterFetchTimeout)
+	return source
+}
+
+func (b *builder) accessConfig() *corev3.TypedExtensionConfig {
+	table := Table(b.snapshot, b.workload).Encode()
+	c := config.Config{
+		Form:        config.Access,
+		Destination: b.workload.Name.String(),
+		Version:     PolicyVersion(table),
+		Table:       table,
+	}
+	return &corev3.TypedExtensionConfig{
+		Name:        accessFilter,
+		TypedConfig: pack(&httpwasmv3.Wasm{Config: b.plugin(accessFilter, c)}),
+	}
+}
+
+func (b *builder) lifetimeConfig() *corev3.TypedExtensionConfig {
+	c := config.Config{Form: config.Lifetime, Destination: b.workload.Name.String()}
+	return &corev3.TypedExtensionConfig{
+		Name:        lifetimeFilter,
+		TypedConfig: pack(&networkwasmv3.Wasm{Config: b.plugin(lifetimeFilter, c)}),
+	}
+}
+
+// plugin makes one plugin of the module. Both have the same vm_id and code, so
+// that they share one VM in each worker.
+func (b *builder) plugin(name string, c config.Config) *wasmv3.PluginConfig {
+	return &wasmv3.PluginConfig{
+		Name:          name,
+		RootId:        name,
+		Configuration: pack(wrapperspb.Bytes(c.Encode())),
+		// A trap costs its stream and about a tenth of a second; nothing passes
+		// meanwhile.
+		FailurePolicy: wasmv3.FailurePolicy_FAIL_RELOAD,
+		ReloadConfig: &wasmv3.ReloadConfig{Backoff: &corev3.BackoffStrategy{
+			BaseInterval: durationpb.New(reloadInterval),
+		}},
+		Vm: &wasmv3.PluginConfig_VmConfig{VmConfig: &wasmv3.VmConfig{
+			VmId:    "wasmesh." + b.settings.Module,
+			Runtime: "envoy.wasm.runtime.v8",
+			Code: &corev3.AsyncDataSource{Specifier: &corev3.AsyncDataSource_Local{Local: &corev3.DataSource{
+				Specifier: &corev3.DataSource_Filename{
+					Filename: ModuleDirectory + b.settings.Module + ".wasm",
+				},
+			}}},
+		}},
+	}
+}
+
+func networkFilter(name string, m proto.Message) *listenerv3.Filter {
+	return &listenerv3.Filter{
+		Name:       name,
+		ConfigType: &listenerv3.Filter_TypedConfig{TypedConfig: pack(m)},
+	}
+}
+
+func typeURL(m proto.Message) string { return pack(m).GetTypeUrl() }
+
+// pack wraps a message. It never fails for the generated types used here; a
+// build that could would be a defect of this package, not of its input.
+func pack(m proto.Message) *anypb.Any {
+	out := &anypb.Any{}
+	if err := anypb.MarshalFrom(out, m, proto.MarshalOptions{Deterministic: true}); err != nil {
+		panic(err)
+	}
+	return out
+}

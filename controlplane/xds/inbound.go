@@ -1,0 +1,75 @@
+package xds
+
+import (
+	"strconv"
+
+	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"github.com/wasmesh/wasmesh/controlplane/mesh"
+)
+
+// inbound makes, for each port of the workload, a listener that speaks mutual
+// TLS with other sidecars and hands what the policy allows to the application.
+func (b *builder) inbound() {
+	for _, port := range b.workload.Ports {
+		name := "inbound|" + strconv.Itoa(int(port.Port))
+		b.out.add(ListenerType, name, b.inboundListener(port, name))
+		b.out.add(ClusterType, name, b.application(port, name))
+	}
+	if len(b.workload.Ports) > 0 && b.settings.Module != "" {
+		b.out.add(FilterType, accessFilter, b.accessConfig())
+		b.out.add(FilterType, lifetimeFilter, b.lifetimeConfig())
+	}
+}
+
+func (b *builder) inboundListener(port mesh.WorkloadPort, name string) *listenerv3.Listener {
+	manager := connectionManager(name)
+	manager.CodecType = hcmv3.HttpConnectionManager_HTTP2
+	manager.RouteSpecifier = &hcmv3.HttpConnectionManager_RouteConfig{
+		RouteConfig: routeConfiguration(name, &routev3.RouteAction{
+			ClusterSpecifier: &routev3.RouteAction_Cluster{Cluster: name},
+			Timeout:          durationpb.New(0),
+		}),
+	}
+	manager.HttpFilters = []*hcmv3.HttpFilter{discoveredAccess(), routerFilter()}
+	return &listenerv3.Listener{
+		Name:             name,
+		Address:          address(b.workload.Address, port.Port),
+		TrafficDirection: corev3.TrafficDirection_INBOUND,
+		EnableReusePort:  wrapperspb.Bool(false),
+		FilterChains: []*listenerv3.FilterChain{{
+			TransportSocket: downstreamTLS(b.snapshot.TrustDomain),
+			Filters: []*listenerv3.Filter{
+				connectionFacts(port.Port),
+				discoveredLifetime(),
+				networkFilter("envoy.filters.network.http_connection_manager", manager),
+			},
+			TransportSocketConnectTimeout: durationpb.New(connectTimeout),
+		}},
+	}
+}
+
+// application is the cluster with one endpoint: the application itself.
+func (b *builder) application(port mesh.WorkloadPort, name string) *clusterv3.Cluster {
+	return &clusterv3.Cluster{
+		Name:                 name,
+		ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STATIC},
+		ConnectTimeout:       durationpb.New(connectTimeout),
+		LoadAssignment: &endpointv3.ClusterLoadAssignment{
+			ClusterName: name,
+			Endpoints: []*endpointv3.LocalityLbEndpoints{{LbEndpoints: []*endpointv3.LbEndpoint{{
+				HostIdentifier: &endpointv3.LbEndpoint_Endpoint{Endpoint: &endpointv3.Endpoint{
+					Address: address(b.workload.Application, port.Port),
+				}},
+			}}}},
+		},
+		TypedExtensionProtocolOptions: protocolOptions(port.Protocol, 0),
+	}
+}

@@ -1,0 +1,146 @@
+package xds
+
+import (
+	"slices"
+	"strconv"
+
+	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"github.com/wasmesh/wasmesh/controlplane/mesh"
+)
+
+// outbound makes, for each port of each service, a listener at the address
+// where this workload's application dials it, a route, and a cluster.
+func (b *builder) outbound() {
+	for _, service := range b.snapshot.Services {
+		for _, port := range service.Ports {
+			name := OutboundName(service.Name, port.Port)
+			b.out.add(ListenerType, name, b.outboundListener(service, port, name))
+			b.out.add(RouteType, name, b.outboundRoute(service, port, name))
+			b.out.add(ClusterType, name, b.outboundCluster(port, name))
+			b.out.add(EndpointType, name, endpoints(port, name))
+		}
+	}
+}
+
+// OutboundName names the listener, route, cluster and endpoints of one port of
+// a service: "outbound|<namespace>/<name>|<port>".
+func OutboundName(service mesh.Name, port uint16) string {
+	return "outbound|" + service.String() + "|" + strconv.Itoa(int(port))
+}
+
+func (b *builder) outboundListener(service mesh.Service, port mesh.ServicePort, name string) *listenerv3.Listener {
+	manager := connectionManager(name)
+	manager.CodecType = hcmv3.HttpConnectionManager_AUTO
+	manager.RouteSpecifier = &hcmv3.HttpConnectionManager_Rds{Rds: &hcmv3.Rds{
+		RouteConfigName: name,
+		ConfigSource:    fromControlPlane(),
+	}}
+	manager.HttpFilters = []*hcmv3.HttpFilter{routerFilter()}
+	return &listenerv3.Listener{
+		Name:             name,
+		Address:          address(b.workload.AddressOf(service), port.Port),
+		TrafficDirection: corev3.TrafficDirection_OUTBOUND,
+		// Two sidecars that were given one address must not share its traffic.
+		EnableReusePort: wrapperspb.Bool(false),
+		FilterChains: []*listenerv3.FilterChain{{
+			Filters: []*listenerv3.Filter{networkFilter("envoy.filters.network.http_connection_manager", manager)},
+		}},
+	}
+}
+
+func (b *builder) outboundRoute(service mesh.Service, port mesh.ServicePort, name string) *routev3.RouteConfiguration {
+	action := &routev3.RouteAction{
+		// The mesh sets no deadline of its own.
+		Timeout: durationpb.New(0),
+	}
+	if weighted := b.backends(service.Name, port.Port); weighted != nil {
+		action.ClusterSpecifier = &routev3.RouteAction_WeightedClusters{WeightedClusters: weighted}
+	} else {
+		action.ClusterSpecifier = &routev3.RouteAction_Cluster{Cluster: name}
+	}
+	return routeConfiguration(name, action)
+}
+
+// backends returns the weights of the split that has the service as its root,
+// nil if none applies. A backend without this port is left out (smi-rules 65);
+// the root as its own backend is its own endpoints (smi-rules 69).
+func (b *builder) backends(root mesh.Name, port uint16) *routev3.WeightedCluster {
+	split, ok := b.snapshot.SplitOf(root)
+	if !ok {
+		return nil
+	}
+	var total uint32
+	weighted := &routev3.WeightedCluster{}
+	for _, backend := range split.Backends {
+		if !b.serves(backend.Service, port) {
+			continue
+		}
+		total += backend.Weight
+		weighted.Clusters = append(weighted.Clusters, &routev3.WeightedCluster_ClusterWeight{
+			Name:   OutboundName(backend.Service, port),
+			Weight: wrapperspb.UInt32(backend.Weight),
+		})
+	}
+	if total == 0 {
+		return nil
+	}
+	return weighted
+}
+
+func (b *builder) serves(service mesh.Name, port uint16) bool {
+	s, ok := b.snapshot.Service(service)
+	return ok && slices.ContainsFunc(s.Ports, func(p mesh.ServicePort) bool { return p.Port == port })
+}
+
+func (b *builder) outboundCluster(port mesh.ServicePort, name string) *clusterv3.Cluster {
+	return &clusterv3.Cluster{
+		Name:                 name,
+		ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_EDS},
+		EdsClusterConfig:     &clusterv3.Cluster_EdsClusterConfig{EdsConfig: fromControlPlane()},
+		ConnectTimeout:       durationpb.New(connectTimeout),
+		LbPolicy:             clusterv3.Cluster_LEAST_REQUEST,
+		TransportSocket:      upstreamTLS(b.identitiesOf(port)),
+		TypedExtensionProtocolOptions: protocolOptions(mesh.HTTP2,
+			// Half of a lifetime passes before a renewal at the latest; a connection
+			// must be gone before the other half has passed too.
+			b.settings.LeafLifetime*2/5),
+	}
+}
+
+// identitiesOf lists the SPIFFE IDs that may stand behind a port. Without
+// endpoints none may: the list then holds one that no certificate carries, as
+// an empty list would mean any.
+func (b *builder) identitiesOf(port mesh.ServicePort) []string {
+	var ids []string
+	for _, e := range port.Endpoints {
+		ids = append(ids, mesh.SPIFFEID(b.snapshot.TrustDomain, e.ServiceAccount))
+	}
+	slices.Sort(ids)
+	if ids = slices.Compact(ids); len(ids) == 0 {
+		return []string{"spiffe://" + b.snapshot.TrustDomain + "/no-endpoint"}
+	}
+	return ids
+}
+
+func endpoints(port mesh.ServicePort, name string) *endpointv3.ClusterLoadAssignment {
+	locality := &endpointv3.LocalityLbEndpoints{}
+	for _, e := range port.Endpoints {
+		locality.LbEndpoints = append(locality.LbEndpoints, &endpointv3.LbEndpoint{
+			HostIdentifier: &endpointv3.LbEndpoint_Endpoint{Endpoint: &endpointv3.Endpoint{
+				Address: address(e.Address, e.Port),
+			}},
+		})
+	}
+	return &endpointv3.ClusterLoadAssignment{
+		ClusterName: name,
+		Endpoints:   []*endpointv3.LocalityLbEndpoints{locality},
+	}
+}

@@ -1,0 +1,76 @@
+// Package config is the configuration the control plane writes and the module
+// reads: which form the plugin takes, whom it serves, and the policy table.
+//
+// It is pure and versioned. It never guesses: what it cannot read, it refuses whole, so that the
+// configuration before it stays.
+package config
+
+import (
+	"encoding/binary"
+
+	"github.com/wasmesh/wasmesh/filters/policy"
+)
+
+// magic opens a configuration; its last byte is the version of the layout.
+const magic = "wmc\x01"
+
+// Form is the place in the sidecar that a plugin takes.
+type Form byte
+
+// The forms of the module.
+const (
+	// Access decides about requests, in the HTTP filter chain.
+	Access Form = 1
+	// Lifetime ends connections whose peer's certificate ended, as a network
+	// filter.
+	Lifetime Form = 2
+)
+
+// Config is one plugin's configuration.
+type Config struct {
+	Form Form
+	// Destination is the workload's own "namespace/name".
+	Destination string
+	// Version identifies the table; the filter reports it as a gauge. Below
+	// 2^53, so that every reader of numbers keeps it whole.
+	Version uint64
+	// Table is an encoded policy.Table; only the Access form has one.
+	Table []byte
+}
+
+// Encode returns the bytes the module reads.
+func (c Config) Encode() []byte {
+	b := append([]byte(magic), byte(c.Form))
+	b = binary.AppendUvarint(b, c.Version)
+	b = binary.AppendUvarint(b, uint64(len(c.Destination)))
+	b = append(b, c.Destination...)
+	return append(b, c.Table...)
+}
+
+// Decode reads what Encode wrote and checks the table. The result keeps
+// references into b, which must not change afterwards.
+func Decode(b []byte) (Config, *policy.Table, bool) {
+	if len(b) <= len(magic) || string(b[:len(magic)]) != magic {
+		return Config{}, nil, false
+	}
+	c := Config{Form: Form(b[len(magic)])}
+	b = b[len(magic)+1:]
+	var n int
+	if c.Version, n = binary.Uvarint(b); n <= 0 {
+		return Config{}, nil, false
+	}
+	b = b[n:]
+	size, n := binary.Uvarint(b)
+	if n <= 0 || size > uint64(len(b)-n) {
+		return Config{}, nil, false
+	}
+	c.Destination, c.Table = string(b[n:n+int(size)]), b[n+int(size):]
+	switch c.Form {
+	case Lifetime:
+		return c, nil, len(c.Table) == 0
+	case Access:
+		table, ok := policy.Decode(c.Table)
+		return c, table, ok
+	}
+	return Config{}, nil, false
+}

@@ -1,0 +1,50 @@
+package guest
+
+import (
+	"unsafe"
+
+	"github.com/proxy-wasm/proxy-wasm-go-sdk/proxywasm"
+
+	"github.com/wasmesh/wasmesh/filters/policy"
+)
+
+// The host writes a 32-bit address and a 32-bit length through the last two
+// parameters; Go's pointers on this platform are 64 bits wide, so the variable
+// they point to must start out nil.
+
+//go:wasmimport env proxy_get_header_map_pairs
+func hostHeaderPairs(mapType int32, data unsafe.Pointer, size *int32) uint32
+
+//go:wasmimport env proxy_get_property
+func hostProperty(path *byte, pathSize int32, data unsafe.Pointer, size *int32) uint32
+
+//go:wasmimport env proxy_record_metric
+func hostRecordMetric(metric uint32, value uint64) uint32
+
+const requestHeaders = 0
+
+// ReadRequest reads the request's headers in one hostcall and without a copy.
+func ReadRequest(reuse []policy.Header) (Request, bool) {
+	var data *byte
+	var size int32
+	if hostHeaderPairs(requestHeaders, unsafe.Pointer(&data), &size) != 0 || data == nil || size < 0 {
+		return Request{}, false
+	}
+	return ParsePairs(unsafe.Slice(data, size), reuse)
+}
+
+// property reads one property; path elements are joined by NUL.
+func property(path string) ([]byte, bool) {
+	var data *byte
+	var size int32
+	status := hostProperty(unsafe.StringData(path), int32(len(path)), unsafe.Pointer(&data), &size)
+	if status != 0 || data == nil || size < 0 {
+		return nil, false
+	}
+	return unsafe.Slice(data, size), true
+}
+
+// SetGauge sets a gauge; the SDK only adds to one. False: the host refused.
+func SetGauge(gauge proxywasm.MetricGauge, value uint64) bool {
+	return hostRecordMetric(uint32(gauge), value) == 0
+}

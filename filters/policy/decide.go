@@ -1,0 +1,141 @@
+package policy
+
+// Decide reports whether the table allows r, and why. It allocates nothing when
+// it allows a plain path. Rules are a union (smi-rules 5, 6): the first that
+// matches wins only in being named.
+func (t *Table) Decide(r Request) Verdict {
+	path, ok := Normalize(r.Path)
+	if !ok {
+		return Verdict{Reason: ReasonReject}
+	}
+	if len(t.grants) == 0 {
+		return Verdict{Reason: ReasonPolicy}
+	}
+	furthest := ReasonSource
+	for _, i := range t.bySource[r.Peer] {
+		g := &t.grants[i]
+		if !g.covers(r.Port) {
+			furthest = further(furthest, ReasonPort)
+			continue
+		}
+		for j := range g.matches {
+			failed := t.failed(&g.matches[j], path, &r)
+			if failed == ReasonNone {
+				return Verdict{Allow: true, Rule: g.name}
+			}
+			furthest = further(furthest, failed)
+		}
+	}
+	return Verdict{Reason: furthest}
+}
+
+// covers is the port clause (smi-rules 23 to 29).
+func (g *grant) covers(port uint16) bool {
+	for _, p := range g.ports {
+		if p.First <= port && port <= p.Last {
+			return true
+		}
+	}
+	return false
+}
+
+// failed names the first clause of m that r fails, ReasonNone if there is none.
+// It is the only place where a match meets a request.
+func (t *Table) failed(m *match, path Path, r *Request) Reason {
+	switch {
+	case !t.allowsPath(m, path):
+		return ReasonPath
+	case !m.allowsMethod(r.Method):
+		return ReasonMethod
+	case !t.allowsHeaders(m, r.Headers):
+		return ReasonHeader
+	}
+	return ReasonNone
+}
+
+// allowsPath is the path clause (smi-rules 36 to 40); see Path for why both
+// readings must match.
+func (t *Table) allowsPath(m *match, path Path) bool {
+	if m.path == anyPath {
+		return true
+	}
+	a := t.automata[m.path]
+	return a.Match(path.Literal) && (path.Stripped == path.Literal || a.Match(path.Stripped))
+}
+
+// allowsMethod is the method clause (smi-rules 41, 42): exact, case and all.
+func (m *match) allowsMethod(method string) bool {
+	if len(m.methods) == 0 {
+		return true
+	}
+	for _, granted := range m.methods {
+		if granted == method {
+			return true
+		}
+	}
+	return false
+}
+
+// allowsHeaders is the header clause (smi-rules 43, 46, 47).
+func (t *Table) allowsHeaders(m *match, headers []Header) bool {
+	for i := range m.headers {
+		if !t.allowsHeader(&m.headers[i], headers) {
+			return false
+		}
+	}
+	return true
+}
+
+// allowsHeader wants the header present, and every value under its name
+// granted: an application may read the first of two values, or the last.
+func (t *Table) allowsHeader(h *header, headers []Header) bool {
+	present := false
+	for i := range headers {
+		value, ok := valueUnder(h.name, &headers[i])
+		if !ok {
+			continue
+		}
+		if !t.automata[h.value].Match(value) {
+			return false
+		}
+		present = true
+	}
+	return present
+}
+
+// valueUnder returns the line's value as it is compared, if the line carries
+// the name; "host" and ":authority" are one header with two names.
+func valueUnder(name string, line *Header) (string, bool) {
+	if name == "host" {
+		if line.Name != "host" && line.Name != ":authority" {
+			return "", false
+		}
+		return Authority(trim(line.Value)), true
+	}
+	if line.Name != name {
+		return "", false
+	}
+	return trim(line.Value), true
+}
+
+// further returns the reason of the clause that is looked at later.
+func further(a, b Reason) Reason {
+	if b.depth() > a.depth() {
+		return b
+	}
+	return a
+}
+
+func (r Reason) depth() int {
+	switch r {
+	case ReasonPort:
+		return 1
+	case ReasonPath:
+		return 2
+	case ReasonMethod:
+		return 3
+	case ReasonHeader:
+		return 4
+	}
+	return 0
+}

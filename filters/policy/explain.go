@@ -1,0 +1,67 @@
+package policy
+
+import "slices"
+
+// Explanation is a verdict with everything that led to it.
+type Explanation struct {
+	Verdict Verdict
+	// Path is how the request's path was read; empty if it was rejected.
+	Path Path
+	// Trials are all rules in the table's order, one per match, or one per
+	// TrafficTarget where it failed before its matches were looked at.
+	Trials []Trial
+}
+
+// Trial says what became of the request at one match of one TrafficTarget.
+type Trial struct {
+	Rule  string
+	Match string
+	// Failed is the first clause that did not hold; ReasonNone: it allows.
+	Failed Reason
+	// Header is the name of the header that failed, where one did.
+	Header string
+}
+
+// Explain walks every rule with the clauses that Decide uses and stops at none.
+func (t *Table) Explain(r Request) Explanation {
+	e := Explanation{Verdict: t.Decide(r)}
+	path, ok := Normalize(r.Path)
+	if !ok {
+		return e
+	}
+	e.Path = path
+	mine := t.bySource[r.Peer]
+	for i := range t.grants {
+		g := &t.grants[i]
+		switch {
+		case !slices.Contains(mine, uint32(i)) || len(g.matches) == 0:
+			e.Trials = append(e.Trials, Trial{Rule: g.name, Failed: ReasonSource})
+		case !g.covers(r.Port):
+			e.Trials = append(e.Trials, Trial{Rule: g.name, Failed: ReasonPort})
+		default:
+			e.Trials = append(e.Trials, t.trials(g, path, &r)...)
+		}
+	}
+	return e
+}
+
+func (t *Table) trials(g *grant, path Path, r *Request) []Trial {
+	var out []Trial
+	for i := range g.matches {
+		out = append(out, t.trial(g, &g.matches[i], path, r))
+	}
+	return out
+}
+
+func (t *Table) trial(g *grant, m *match, path Path, r *Request) Trial {
+	trial := Trial{Rule: g.name, Match: m.name, Failed: t.failed(m, path, r)}
+	if trial.Failed == ReasonHeader {
+		for i := range m.headers {
+			if !t.allowsHeader(&m.headers[i], r.Headers) {
+				trial.Header = m.headers[i].name
+				break
+			}
+		}
+	}
+	return trial
+}

@@ -1,0 +1,109 @@
+// Package telemetry is the stage that counts: finished requests and denials, in
+// the sidecar's own metrics.
+//
+// It fails open: what it cannot count, it folds into an overflow series, and it
+// never keeps a request from passing.
+package telemetry
+
+import (
+	"strings"
+
+	"github.com/proxy-wasm/proxy-wasm-go-sdk/proxywasm"
+
+	"github.com/wasmesh/wasmesh/filters/identity"
+	"github.com/wasmesh/wasmesh/filters/policy"
+	"github.com/wasmesh/wasmesh/filters/traffic"
+)
+
+// maxSeries bounds what one filter defines: the sidecar never frees a series.
+const maxSeries = 2000
+
+// overflow is the source under which everything past maxSeries is counted.
+const overflow = "overflow"
+
+// Counters are the series of one destination. They live as long as the plugin.
+type Counters struct {
+	destination string
+	sources     map[string]*Source
+	series      int
+}
+
+// Source counts the requests of one peer.
+type Source struct {
+	counters *Counters
+	name     string
+	codes    map[int]proxywasm.MetricCounter
+	denials  map[policy.Reason]proxywasm.MetricCounter
+}
+
+// New returns counters for a destination, given as "namespace/name".
+func New(destination string) *Counters {
+	return &Counters{destination: destination, sources: map[string]*Source{}}
+}
+
+// Source returns the counters of the peer with that certificate label.
+func (c *Counters) Source(dnsName string) *Source {
+	if s, ok := c.sources[dnsName]; ok {
+		return s
+	}
+	name := traffic.Unknown
+	if label, ok := identity.ParseLabel(dnsName); ok {
+		name = strings.Clone(label.String())
+	}
+	if len(c.sources) >= maxSeries {
+		return c.named(overflow, overflow)
+	}
+	return c.named(strings.Clone(dnsName), name)
+}
+
+func (c *Counters) named(key, name string) *Source {
+	if s, ok := c.sources[key]; ok {
+		return s
+	}
+	s := &Source{
+		counters: c,
+		name:     name,
+		codes:    map[int]proxywasm.MetricCounter{},
+		denials:  map[policy.Reason]proxywasm.MetricCounter{},
+	}
+	c.sources[key] = s
+	return s
+}
+
+// Finished counts one finished request.
+func (s *Source) Finished(code int) {
+	counter, ok := s.codes[code]
+	if !ok {
+		if s.counters.full() && s.name != overflow {
+			s.counters.named(overflow, overflow).Finished(0)
+			return
+		}
+		if s.name == overflow {
+			code = 0
+		}
+		counter = s.counters.define(traffic.RequestSeries(s.name, s.counters.destination, code))
+		s.codes[code] = counter
+	}
+	counter.Increment(1)
+}
+
+// Denied counts one refusal.
+func (s *Source) Denied(reason policy.Reason) {
+	counter, ok := s.denials[reason]
+	if !ok {
+		if s.counters.full() && s.name != overflow {
+			s.counters.named(overflow, overflow).Denied(reason)
+			return
+		}
+		counter = s.counters.define(traffic.DenialSeries(s.name, s.counters.destination, string(reason)))
+		s.denials[reason] = counter
+	}
+	counter.Increment(1)
+}
+
+func (c *Counters) full() bool { return c.series >= maxSeries }
+
+func (c *Counters) define(name string) proxywasm.MetricCounter {
+	c.series++
+	return proxywasm.DefineCounterMetric(name)
+}

@@ -1,0 +1,39 @@
+// Package traffic names the metrics: which series a finished request belongs
+// to, and how its labels are written into a metric's name.
+//
+// It is pure and used by the filter that counts and by the control plane that
+// reads. It never counts anything itself, and never takes a label from a header.
+package traffic
+
+import "strconv"
+
+// The metrics the sidecar exposes. Names and labels may still change.
+const (
+	// Requests counts finished requests by source, destination and code.
+	Requests = "wasmesh_requests_total"
+	// Denials counts refused requests by source, destination and reason.
+	Denials = "wasmesh_denials_total"
+	// PolicyVersion is a gauge: Version of the table that decides right now.
+	PolicyVersion = "wasmesh_policy_version"
+	// Expired counts connections closed because the peer's certificate ended.
+	Expired = "wasmesh_expired_connections_total"
+	// Panics counts callbacks that failed inside and were answered by a denial.
+	Panics = "wasmesh_panics_total"
+)
+
+// Unknown stands for a peer without a label of ours.
+const Unknown = "unknown"
+
+// RequestSeries is the series of one finished request; code 0 is no response.
+func RequestSeries(source, destination string, code int) string {
+	return Requests + label("source", source) + label("destination", destination) +
+		label("response_code", strconv.Itoa(code))
+}
+
+// DenialSeries is the series of one refused request.
+func DenialSeries(source, destination, reason string) string {
+	return Denials + label("source", source) + label("destination", destination) + label("reason", reason)
+}
+
+// label writes one label as the sidecar's stats_tags read it: ".=name=.=value;.;".
+func label(name, value string) string { return ".=" + name + "=.=" + value + ";.;" }
