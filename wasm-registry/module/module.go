@@ -1,0 +1,59 @@
+// Package module says whether a filter module can be given to sidecars.
+//
+// It looks at the bytes and really starts them, with the configurations they
+// are meant for, in a host that behaves as Envoy does. It never keeps or serves
+// a module, and a module that it refused must never reach a sidecar.
+package module
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/tetratelabs/wazero"
+
+	"github.com/wasmesh/wasmesh/filters/wasmtest"
+)
+
+const (
+	// MaxBytes is the largest module accepted. The default module has 3 MB.
+	MaxBytes = 64 << 20
+	// startTimeout bounds compiling and starting: a module that loops at start
+	// would otherwise hang every sidecar's main thread.
+	startTimeout = 60 * time.Second
+	// memoryLimit bounds what a module may allocate while it starts, in bytes.
+	memoryLimit = 256 << 20
+)
+
+// Inspector starts modules. Its cache makes inspecting the same bytes again
+// cheap.
+type Inspector struct{ cache wazero.CompilationCache }
+
+// NewInspector returns an inspector with an empty cache.
+func NewInspector() *Inspector { return &Inspector{cache: wazero.NewCompilationCache()} }
+
+// Inspect starts the module once for each configuration. The error says what
+// is wrong with it, and quotes what the module itself logged.
+func (i *Inspector) Inspect(ctx context.Context, wasm []byte, configurations ...[]byte) error {
+	if len(wasm) > MaxBytes {
+		return fmt.Errorf("the module has %d bytes; at most %d are accepted", len(wasm), MaxBytes)
+	}
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	m, err := wasmtest.Compile(ctx, wasm, wasmtest.WithCache(i.cache), wasmtest.WithMemoryLimit(memoryLimit))
+	if err != nil {
+		return err
+	}
+	defer m.Close(ctx)
+	vm, err := m.Start(ctx, wasmtest.Options{})
+	if err != nil {
+		return err
+	}
+	defer vm.Close(ctx)
+	for n, c := range configurations {
+		if _, err := vm.Plugin(ctx, wasmtest.PluginConfig{Name: fmt.Sprintf("configuration %d", n+1), Configuration: c}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
