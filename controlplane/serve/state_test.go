@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"maps"
 	"net/netip"
 	"slices"
 	"testing"
@@ -89,15 +90,15 @@ func outbound(service string) string {
 	return xds.OutboundName(mesh.Name{Namespace: "shop", Name: service}, 80)
 }
 
+func (d *desk) waitingFor(typeURL string) []string {
+	return slices.Sorted(maps.Keys(d.state.streams["p#1"].waiting[typeURL]))
+}
+
 // settle acknowledges everything of the current step.
 func (d *desk) settle() {
 	for range 5 {
-		for typeURL, waiting := range d.state.streams["p#1"].waiting {
-			var names []string
-			for name := range waiting {
-				names = append(names, name)
-			}
-			if len(names) > 0 {
+		for _, typeURL := range served() {
+			if names := d.waitingFor(typeURL); len(names) > 0 {
 				d.answer(typeURL, "", names...)
 			}
 		}
@@ -127,7 +128,7 @@ func TestRoutesWaitForTheClustersTheyName(t *testing.T) {
 	if got := d.names(xds.RouteType); !slices.Equal(got, []string{outbound("a")}) {
 		t.Fatalf("routes moved before the endpoints were acknowledged: %v", got)
 	}
-	d.answer(xds.EndpointType, "", outbound("b"))
+	d.answer(xds.EndpointType, "", d.waitingFor(xds.EndpointType)...)
 	if got := d.names(xds.RouteType); !slices.Equal(got, []string{outbound("b")}) {
 		t.Fatalf("routes did not move: %v", got)
 	}
@@ -158,7 +159,7 @@ func TestRefusalIsKeptAndHoldsWhatBuildsOnIt(t *testing.T) {
 	d := newDesk(t)
 	open(d, meshOf("a"))
 	d.do(published{meshOf("b"), xds.Settings{Module: "00"}})
-	d.answer(xds.EndpointType, "", outbound("b"))
+	d.answer(xds.EndpointType, "", d.waitingFor(xds.EndpointType)...)
 	d.answer(xds.ClusterType, "bad cluster", outbound("b"))
 	if got := d.names(xds.RouteType); !slices.Equal(got, []string{outbound("a")}) {
 		t.Errorf("a route to a refused cluster was sent: %v", got)

@@ -40,7 +40,6 @@ func connectionFacts(port uint16) *listenerv3.Filter {
 		OnDownstreamTlsHandshake: []*filterstatev3.FilterStateValue{{
 			Key:        &filterstatev3.FilterStateValue_ObjectKey{ObjectKey: guest.ConnectionKey},
 			FactoryKey: "envoy.string",
-			ReadOnly:   true,
 			Value: &filterstatev3.FilterStateValue_FormatString{FormatString: &corev3.SubstitutionFormatString{
 				Format: &corev3.SubstitutionFormatString_TextFormatSource{
 					TextFormatSource: &corev3.DataSource{

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"time"
 
+	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	routerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
@@ -46,6 +47,11 @@ func connectionManager(name string) *hcmv3.HttpConnectionManager {
 		ForwardClientCertDetails:   hcmv3.HttpConnectionManager_SANITIZE,
 		ServerHeaderTransformation: hcmv3.HttpConnectionManager_PASS_THROUGH,
 		RequestHeadersTimeout:      durationpb.New(headersTimeout),
+		LocalReplyConfig:           refuseUnrouted(),
+		// One id from the caller's sidecar to the application and back: what a
+		// denied caller can show to an operator.
+		PreserveExternalRequestId:    true,
+		AlwaysSetRequestIdInResponse: true,
 		CommonHttpProtocolOptions: &corev3.HttpProtocolOptions{
 			// Some applications read a_b and a-b as one header.
 			HeadersWithUnderscoresAction: corev3.HttpProtocolOptions_REJECT_REQUEST,
@@ -63,31 +69,36 @@ func routerFilter() *hcmv3.HttpFilter {
 }
 
 // routeConfiguration sends every path to one action, whatever the authority:
-// the listener is the service. What has no path, OPTIONS * and CONNECT, is
-// answered here, as no policy can speak of it.
+// the listener is the service.
 func routeConfiguration(name string, action *routev3.RouteAction) *routev3.RouteConfiguration {
-	refuse := &routev3.Route_DirectResponse{DirectResponse: &routev3.DirectResponseAction{Status: 403}}
 	return &routev3.RouteConfiguration{
 		Name: name,
 		VirtualHosts: []*routev3.VirtualHost{{
 			Name:    "all",
 			Domains: []string{"*"},
-			Routes: []*routev3.Route{
-				{
-					Match:  &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: "/"}},
-					Action: &routev3.Route_Route{Route: action},
-				},
-				{
-					Match:  &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_ConnectMatcher_{ConnectMatcher: &routev3.RouteMatch_ConnectMatcher{}}},
-					Action: refuse,
-				},
-				{
-					Match:  &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: ""}},
-					Action: refuse,
-				},
-			},
+			Routes: []*routev3.Route{{
+				Match:  &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: "/"}},
+				Action: &routev3.Route_Route{Route: action},
+			}},
 		}},
+		// The application need not learn where in the mesh a request came from.
+		RequestHeadersToRemove: []string{"x-envoy-external-address"},
 	}
+}
+
+// refuseUnrouted answers 400 where Envoy itself would say 404: to what has no
+// path, OPTIONS * and CONNECT, of which no policy can speak. An application's
+// own 404 is not touched.
+func refuseUnrouted() *hcmv3.LocalReplyConfig {
+	return &hcmv3.LocalReplyConfig{Mappers: []*hcmv3.ResponseMapper{{
+		Filter: &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_StatusCodeFilter{
+			StatusCodeFilter: &accesslogv3.StatusCodeFilter{Comparison: &accesslogv3.ComparisonFilter{
+				Op:    accesslogv3.ComparisonFilter_EQ,
+				Value: &corev3.RuntimeUInt32{DefaultValue: 404, RuntimeKey: "wasmesh.unrouted"},
+			}},
+		}},
+		StatusCode: wrapperspb.UInt32(400),
+	}}}
 }
 
 // protocolOptions says how a cluster speaks HTTP. longest bounds the age of a

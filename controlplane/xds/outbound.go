@@ -1,6 +1,8 @@
 package xds
 
 import (
+	"crypto/sha256"
+	"fmt"
 	"slices"
 	"strconv"
 
@@ -24,8 +26,10 @@ func (b *builder) outbound() {
 			name := OutboundName(service.Name, port.Port)
 			b.out.add(ListenerType, name, b.outboundListener(service, port, name))
 			b.out.add(RouteType, name, b.outboundRoute(service, port, name))
-			b.out.add(ClusterType, name, b.outboundCluster(port, name))
-			b.out.add(EndpointType, name, endpoints(port, name))
+			cluster := b.outboundCluster(port, name)
+			b.out.add(ClusterType, name, cluster)
+			assignment := cluster.GetEdsClusterConfig().GetServiceName()
+			b.out.add(EndpointType, assignment, endpoints(port, assignment))
 		}
 	}
 }
@@ -101,7 +105,7 @@ func (b *builder) serves(service mesh.Name, port uint16) bool {
 }
 
 func (b *builder) outboundCluster(port mesh.ServicePort, name string) *clusterv3.Cluster {
-	return &clusterv3.Cluster{
+	cluster := &clusterv3.Cluster{
 		Name:                 name,
 		ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_EDS},
 		EdsClusterConfig:     &clusterv3.Cluster_EdsClusterConfig{EdsConfig: fromControlPlane()},
@@ -113,6 +117,16 @@ func (b *builder) outboundCluster(port mesh.ServicePort, name string) *clusterv3
 			// must be gone before the other half has passed too.
 			b.settings.LeafLifetime*2/5),
 	}
+	cluster.EdsClusterConfig.ServiceName = assignmentName(cluster)
+	return cluster
+}
+
+// assignmentName names a cluster's endpoints after the cluster's content. Envoy
+// makes a changed cluster anew and waits for its endpoints, but over delta xDS
+// does not ask again for a name it has: measured, such a cluster stood still for
+// 15 s and then had no endpoints.
+func assignmentName(c *clusterv3.Cluster) string {
+	return fmt.Sprintf("%s|%x", c.GetName(), sha256.Sum256(pack(c).GetValue()))[:len(c.GetName())+9]
 }
 
 // identitiesOf lists the SPIFFE IDs that may stand behind a port. Without
