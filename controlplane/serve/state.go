@@ -35,8 +35,10 @@ type stream struct {
 	waiting map[string]map[string]bool
 	// held: the proxy refused a part of this step, so that what builds on it must
 	// not follow. The next publication tries again.
-	held     bool
-	sent     map[string]delivery // by type: the last response
+	held bool
+	// sent are the responses of a type that have no answer yet, oldest first: a
+	// proxy may be sent a second one before it has answered the first.
+	sent     map[string][]delivery
 	refusals map[string]Refusal
 }
 
@@ -74,7 +76,7 @@ type opened struct {
 
 func (e opened) apply(ctx context.Context, s *state) error {
 	s.streams[e.key] = &stream{
-		proxy: e.proxy, since: e.at, sent: map[string]delivery{}, refusals: map[string]Refusal{},
+		proxy: e.proxy, since: e.at, sent: map[string][]delivery{}, refusals: map[string]Refusal{},
 	}
 	if s.snapshot == nil {
 		return nil
@@ -97,7 +99,7 @@ type sent struct {
 
 func (e sent) apply(_ context.Context, s *state) error {
 	if st, ok := s.streams[e.key]; ok {
-		st.sent[e.typeURL] = e.delivery
+		st.sent[e.typeURL] = append(st.sent[e.typeURL], e.delivery)
 	}
 	return nil
 }
@@ -111,15 +113,18 @@ type answered struct {
 
 func (e answered) apply(ctx context.Context, s *state) error {
 	st, ok := s.streams[e.key]
-	if !ok || st.sent[e.typeURL].nonce != e.nonce {
+	if !ok {
 		return nil
 	}
-	names := st.sent[e.typeURL].names
+	names, ok := st.take(e.typeURL, e.nonce)
+	if !ok {
+		return nil
+	}
 	for _, name := range names {
 		delete(st.waiting[e.typeURL], name)
 	}
 	if e.cause == "" {
-		delete(st.refusals, e.typeURL)
+		st.accept(e.typeURL, names)
 		return s.advance(ctx, e.key)
 	}
 	st.held = st.held || e.typeURL != xds.FilterType
@@ -127,6 +132,40 @@ func (e answered) apply(ctx context.Context, s *state) error {
 	s.log.Warn("a proxy refused its configuration and keeps what it had",
 		"proxy", st.proxy.String(), "type", shortType(e.typeURL), "resources", strings.Join(names, ","), "cause", e.cause)
 	return nil
+}
+
+// take removes a response that was answered and returns the names it speaks
+// for: those that no later response carries too. False: it is not known.
+func (st *stream) take(typeURL, nonce string) (names []string, ok bool) {
+	all := st.sent[typeURL]
+	i := slices.IndexFunc(all, func(d delivery) bool { return d.nonce == nonce })
+	if i < 0 {
+		return nil, false
+	}
+	later := all[i+1:]
+	for _, name := range all[i].names {
+		if !slices.ContainsFunc(later, func(d delivery) bool { return slices.Contains(d.names, name) }) {
+			names = append(names, name)
+		}
+	}
+	st.sent[typeURL] = slices.Delete(all, i, i+1)
+	return names, true
+}
+
+// accept forgets the refusal of what is acknowledged now, and of what nobody
+// wants any more.
+func (st *stream) accept(typeURL string, names []string) {
+	r, ok := st.refusals[typeURL]
+	if !ok {
+		return
+	}
+	r.Resources = slices.DeleteFunc(slices.Clone(r.Resources), func(name string) bool {
+		_, wanted := st.desired[typeURL][name]
+		return !wanted || slices.Contains(names, name)
+	})
+	if st.refusals[typeURL] = r; len(r.Resources) == 0 {
+		delete(st.refusals, typeURL)
+	}
 }
 
 // want sets what a stream should have in the end. Policies go at once: a

@@ -196,3 +196,29 @@ func TestUnknownWorkloadGetsNothing(t *testing.T) {
 		}
 	}
 }
+
+// A proxy asks for its filters one by one and may be sent the second before it
+// has answered the first.
+func TestTwoResponsesOfOneTypeAreBothAnswered(t *testing.T) {
+	d := newDesk(t)
+	d.do(published{meshOf("a"), xds.Settings{Module: "00"}})
+	d.do(opened{"p#1", caller, time.Unix(0, 0)})
+	for _, typeURL := range []string{xds.ClusterType, xds.EndpointType, xds.ListenerType, xds.RouteType} {
+		d.answer(typeURL, "", d.waitingFor(typeURL)...)
+	}
+	for _, name := range d.waitingFor(xds.FilterType) {
+		d.do(sent{"p#1", xds.FilterType, delivery{"of " + name, []string{name}}})
+	}
+	names := d.waitingFor(xds.FilterType)
+	d.do(answered{key: "p#1", typeURL: xds.FilterType, nonce: "of " + names[0], cause: "bad", at: time.Unix(1, 0)})
+	for _, name := range names[1:] {
+		d.do(answered{key: "p#1", typeURL: xds.FilterType, nonce: "of " + name, at: time.Unix(1, 0)})
+	}
+	p := d.state.proxies()[0]
+	if len(names) < 2 || d.state.streams["p#1"].isWaiting() {
+		t.Errorf("%d filters were sent, and an answer is still waited for", len(names))
+	}
+	if len(p.Refusals) != 1 || !slices.Equal(p.Refusals[0].Resources, names[:1]) {
+		t.Errorf("the refusal of %s is not told: %+v", names[0], p)
+	}
+}

@@ -113,9 +113,10 @@ func (b *builder) lifetimeConfig() *corev3.TypedExtensionConfig {
 // that they share one VM in each worker.
 func (b *builder) plugin(name string, c config.Config) *wasmv3.PluginConfig {
 	return &wasmv3.PluginConfig{
-		Name:          name,
-		RootId:        name,
-		Configuration: pack(wrapperspb.Bytes(c.Encode())),
+		Name:                        name,
+		RootId:                      name,
+		Configuration:               pack(wrapperspb.Bytes(c.Encode())),
+		CapabilityRestrictionConfig: capabilities(),
 		// A trap costs its stream and about a tenth of a second; nothing passes
 		// meanwhile.
 		FailurePolicy: wasmv3.FailurePolicy_FAIL_RELOAD,

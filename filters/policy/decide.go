@@ -14,6 +14,9 @@ func (t *Table) Decide(r Request) Verdict {
 	furthest := ReasonSource
 	for _, i := range t.bySource[r.Peer] {
 		g := &t.grants[i]
+		if len(g.matches) == 0 {
+			continue
+		}
 		if !g.covers(r.Port) {
 			furthest = further(furthest, ReasonPort)
 			continue

@@ -114,18 +114,8 @@ func canonical(path string) (string, bool) {
 		if out, ok = appendSegment(append(out, '/'), path[i+1:next]); !ok {
 			return "", false
 		}
-		dots, ok := dotSegment(string(out[start+1:]), path[i:next], next < len(path) && path[next] == '\\')
-		if !ok {
+		if out, ok = resolve(out, start, path[i:next], path[next:]); !ok {
 			return "", false
-		}
-		if dots > 0 {
-			out = out[:start]
-		}
-		if dots == 2 {
-			out = parent(out)
-		}
-		if dots > 0 && next == len(path) {
-			out = append(out, '/')
 		}
 		i = next
 	}
@@ -159,21 +149,33 @@ func appendSegment(out []byte, segment string) ([]byte, bool) {
 	return out, true
 }
 
-// dotSegment returns how many dots a canonical segment consists of, 0 if it is
-// a name. raw is the segment as it came, with the slash before it. Parameters
-// on a dot segment are dropped where the sidecar drops them, which is before it
-// reads escapes or backslashes; where those disguise one, it stays, and the
-// next reader may resolve it: false.
-func dotSegment(segment, raw string, backslashAfter bool) (dots int, ok bool) {
+// resolve acts on the canonical segment at out[start:] if it is a dot segment.
+// raw is the segment as it came, with the slash before it, after is what
+// follows it. The sidecar drops the parameters of a dot segment before it reads
+// escapes and backslashes; where those disguise one, it stays, and whoever reads
+// next may resolve it: false.
+func resolve(out []byte, start int, raw, after string) ([]byte, bool) {
+	if len(out) == start+1 || out[start+1] != '.' {
+		return out, true
+	}
+	segment := string(out[start+1:])
 	name := cutParameters(segment)
 	if name != "." && name != ".." {
-		return 0, true
+		return out, true
 	}
-	dots = len(name)
-	if len(segment) == dots {
-		return dots, true
+	plain := raw[0] == '/' && (after == "" || after[0] == '/') &&
+		strings.HasPrefix(raw[1:], name) && strings.HasPrefix(raw[1+len(name):], ";")
+	if segment != name && !plain {
+		return nil, false
 	}
-	return dots, raw[0] == '/' && strings.HasPrefix(raw[1:], name) && raw[1+dots] == ';' && !backslashAfter
+	out = out[:start]
+	if name == ".." {
+		out = parent(out)
+	}
+	if after == "" {
+		out = append(out, '/')
+	}
+	return out, true
 }
 
 // parent drops the last segment; above the root there is only the root.

@@ -1,0 +1,36 @@
+# What to type. Everything goes to bin/ and .tools/, which git ignores.
+
+GO ?= go
+MODULE = bin/mesh.wasm
+
+.PHONY: all build module envoy demo demo-check test check bench fuzz clean
+
+all: build
+
+build: module
+	$(GO) build -o bin/ . ./injector/wasmesh-sidecar
+	$(GO) build -o bin/bookstore-app ./examples/bookstore/app
+
+module:
+	GOOS=wasip1 GOARCH=wasm $(GO) build -buildmode=c-shared -trimpath -o $(MODULE) ./filters/modules/mesh
+
+envoy: build
+	bin/wasmesh envoy --tools .tools
+
+demo: build
+	bin/wasmesh demo
+
+demo-check: build
+	$(GO) run ./tests/democheck
+
+test: build
+	./.ci/test
+
+check:
+	./.ci/check
+
+bench: build
+	$(GO) run ./tests/bench
+
+clean:
+	rm -rf bin

@@ -1,0 +1,149 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"path/filepath"
+	"time"
+
+	"github.com/wasmesh/wasmesh/controlplane"
+	"github.com/wasmesh/wasmesh/controlplane/ca"
+	"github.com/wasmesh/wasmesh/controlplane/mesh"
+	"github.com/wasmesh/wasmesh/controlplane/smi"
+	"github.com/wasmesh/wasmesh/examples/bookstore/demo"
+	"github.com/wasmesh/wasmesh/injector/envoy"
+)
+
+const (
+	defaultTrustDomain = "wasmesh.local"
+	defaultState       = ".state"
+	defaultTools       = ".tools"
+)
+
+// meshFlags are the settings that every reading of manifests depends on.
+func meshFlags(f *flag.FlagSet, s *smi.Settings) {
+	f.StringVar(&s.TrustDomain, "trust-domain", defaultTrustDomain, "authority of all SPIFFE IDs")
+	f.BoolVar(&s.PathFull, "path-full", false, "a pathRegex describes the whole path, not its start")
+}
+
+func runControlPlane(ctx context.Context, args []string, _, stderr io.Writer) error {
+	o := controlplane.Options{Log: slog.New(slog.NewTextHandler(stderr, nil))}
+	f := flags("controlplane", stderr)
+	f.StringVar(&o.Source, "source", "", "folder of manifests")
+	f.StringVar(&o.State, "state", defaultState, "folder of the authority's key and the join tokens")
+	f.StringVar(&o.Module, "module", "bin/mesh.wasm", "filter module; read again when it changes")
+	f.StringVar(&o.Modules, "modules", "", "folder in which sidecars find modules by digest (default STATE/modules)")
+	f.StringVar(&o.XDS, "xds", "127.0.0.1:15010", "address for sidecars")
+	f.StringVar(&o.Join, "join", "127.0.0.1:15012", "address at which sidecars join")
+	f.StringVar(&o.Status, "status", "", "Unix socket that tells the state (default STATE/status.sock)")
+	f.DurationVar(&o.LeafLifetime, "leaf-lifetime", ca.DefaultLeafLifetime, "life of a workload's certificate")
+	meshFlags(f, &o.Settings)
+	if _, err := parse(f, args); err != nil {
+		return err
+	}
+	if o.Source == "" {
+		return errors.New("--source is missing; give the folder of manifests")
+	}
+	if o.Modules == "" {
+		o.Modules = filepath.Join(o.State, "modules")
+	}
+	if o.Status == "" {
+		o.Status = filepath.Join(o.State, "status.sock")
+	}
+	return controlplane.Run(ctx, o)
+}
+
+func runToken(_ context.Context, args []string, stdout, stderr io.Writer) error {
+	f := flags("token create", stderr)
+	state := f.String("state", defaultState, "the control plane's state folder")
+	workload := f.String("workload", "", "namespace/name of the Workload that may join")
+	ttl := f.Duration("ttl", 10*time.Minute, "how long the token can be used")
+	plain, err := parse(f, args)
+	if err != nil {
+		return err
+	}
+	if len(plain) != 1 || plain[0] != "create" {
+		return errors.New("the only thing to do with a token is create")
+	}
+	name, ok := mesh.ParseName(*workload)
+	if !ok {
+		return fmt.Errorf("--workload %q is not namespace/name", *workload)
+	}
+	authority, err := ca.Open(*state, ca.Options{})
+	if err != nil {
+		return err
+	}
+	token, err := authority.CreateToken(name, *ttl)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(stdout, token)
+	return err
+}
+
+func runStatus(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	f := flags("status", stderr)
+	socket := f.String("status", filepath.Join(defaultState, "status.sock"), "the control plane's Unix socket")
+	if _, err := parse(f, args); err != nil {
+		return err
+	}
+	client := http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", *socket)
+		},
+	}}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://controlplane/status", nil)
+	if err != nil {
+		return err
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return fmt.Errorf("no control plane answers at %s: %w; is it running, with the same --state?", *socket, err)
+	}
+	defer resp.Body.Close()
+	var s controlplane.Status
+	if err := json.NewDecoder(resp.Body).Decode(&s); err != nil {
+		return fmt.Errorf("status from %s: %w", *socket, err)
+	}
+	return printJSON(stdout, s)
+}
+
+func runEnvoy(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	f := flags("envoy", stderr)
+	tools := f.String("tools", defaultTools, "folder to fetch Envoy into")
+	if _, err := parse(f, args); err != nil {
+		return err
+	}
+	found, err := envoy.Find(ctx, *tools)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(stdout, found.Path)
+	return err
+}
+
+func runDemo(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	var o demo.Options
+	f := flags("demo", stderr)
+	f.StringVar(&o.Source, "source", "examples/bookstore", "folder of manifests")
+	f.StringVar(&o.Bin, "bin", "bin", "folder of the binaries that make builds")
+	f.StringVar(&o.Tools, "tools", defaultTools, "folder to fetch Envoy into")
+	f.StringVar(&o.Work, "work", "", "folder for logs and state (default: a new one, removed at the end)")
+	if _, err := parse(f, args); err != nil {
+		return err
+	}
+	return demo.Run(ctx, o, stdout)
+}
+
+func printJSON(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
+}

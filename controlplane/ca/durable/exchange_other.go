@@ -1,0 +1,5 @@
+//go:build !linux
+
+package durable
+
+func exchange(temp, path string) error { return replaceExisting(temp, path) }

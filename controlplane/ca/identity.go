@@ -1,0 +1,116 @@
+package ca
+
+import (
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/wasmesh/wasmesh/controlplane/mesh"
+)
+
+// ControlPlane is the service account of the control plane. Only the authority
+// itself issues to it: no workload can have it.
+var ControlPlane = mesh.Name{Namespace: "wasmesh-system", Name: "controlplane"}
+
+// ControlPlaneID is the SPIFFE ID of the control plane of a trust domain.
+func ControlPlaneID(trustDomain string) string { return mesh.SPIFFEID(trustDomain, ControlPlane) }
+
+// KindWorkload is the kind of an identity that came from a Workload object.
+const KindWorkload = "workload"
+
+// Identity is who a leaf is for.
+type Identity struct {
+	ServiceAccount mesh.Name
+	Workload       mesh.Name
+	// Kind of the object that the workload is, in lower case: KindWorkload.
+	Kind string
+}
+
+// PeerIdentity reads the identity of a workload from its leaf. It is only worth
+// something after the chain was verified; a leaf of another trust domain, of
+// the control plane, or with more names than ours have is refused.
+func PeerIdentity(leaf *x509.Certificate, trustDomain string) (Identity, error) {
+	if len(leaf.URIs) != 1 || len(leaf.DNSNames) != 1 || len(leaf.IPAddresses) != 0 || len(leaf.EmailAddresses) != 0 {
+		return Identity{}, errors.New("the certificate does not carry exactly one SPIFFE ID and one peer label")
+	}
+	id := leaf.URIs[0].String()
+	path, ok := strings.CutPrefix(id, "spiffe://"+trustDomain+"/ns/")
+	if !ok {
+		return Identity{}, fmt.Errorf("identity %.300q is not one of trust domain %s", id, trustDomain)
+	}
+	namespace, serviceAccount, ok := strings.Cut(path, "/sa/")
+	if !ok || !isDNSLabel(namespace) || !isDNSName(serviceAccount) {
+		return Identity{}, fmt.Errorf("identity %.300q does not name a service account", id)
+	}
+	sa := mesh.Name{Namespace: namespace, Name: serviceAccount}
+	if sa == ControlPlane {
+		return Identity{}, errors.New("the certificate is the control plane's own, not a workload's")
+	}
+	workload, kind, ok := ParseLabel(leaf.DNSNames[0])
+	if !ok || workload.Namespace != namespace {
+		return Identity{}, fmt.Errorf("peer label %.300q does not name a workload of namespace %s", leaf.DNSNames[0], namespace)
+	}
+	return Identity{sa, workload, kind}, nil
+}
+
+func (id Identity) validate() error {
+	sa := id.ServiceAccount
+	switch {
+	case !isDNSLabel(sa.Namespace) || !isDNSName(sa.Name):
+		return fmt.Errorf("service account %.300q: namespace and name must be lower-case DNS names", sa)
+	case sa == ControlPlane:
+		return fmt.Errorf("service account %s is the control plane's own; give workload %s another", sa, id.Workload)
+	case sa.Namespace != id.Workload.Namespace:
+		return fmt.Errorf("workload %s cannot have service account %s of another namespace", id.Workload, sa)
+	}
+	return nil
+}
+
+// validTrustDomain follows the SPIFFE rules for the characters and the length.
+func validTrustDomain(s string) error {
+	valid := s != "" && len(s) <= 255
+	for i := range len(s) {
+		c := s[i]
+		valid = valid && (c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '-' || c == '.' || c == '_')
+	}
+	if !valid {
+		return fmt.Errorf("trust domain %.300q: use lower-case letters, digits, dots, dashes and underscores only, at most 255", s)
+	}
+	return nil
+}
+
+// trustDomainOf reads the trust domain that a root is for.
+func trustDomainOf(root *x509.Certificate) (string, error) {
+	if len(root.URIs) != 1 || root.URIs[0].String() != "spiffe://"+root.URIs[0].Host {
+		return "", errors.New("the root does not name a trust domain")
+	}
+	return root.URIs[0].Host, validTrustDomain(root.URIs[0].Host)
+}
+
+const (
+	maxDNSName  = 253 // bytes, RFC 1035 without the root dot
+	maxDNSLabel = 63  // bytes
+)
+
+func isDNSName(s string) bool {
+	for label := range strings.SplitSeq(s, ".") {
+		if !isDNSLabel(label) {
+			return false
+		}
+	}
+	return len(s) <= maxDNSName
+}
+
+func isDNSLabel(s string) bool {
+	if s == "" || len(s) > maxDNSLabel || s[0] == '-' || s[len(s)-1] == '-' {
+		return false
+	}
+	for i := range len(s) {
+		c := s[i]
+		if (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,211 @@
+package ca
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"time"
+
+	"golang.org/x/net/netutil"
+
+	"github.com/wasmesh/wasmesh/controlplane/mesh"
+)
+
+const (
+	maxConnections = 256
+	maxHeaders     = 8 << 10 // bytes
+	headerTimeout  = 5 * time.Second
+	requestTimeout = 15 * time.Second
+	stopTimeout    = 5 * time.Second
+)
+
+// Lookup returns the service account of a workload of the current mesh.
+type Lookup func(workload mesh.Name) (serviceAccount mesh.Name, ok bool)
+
+// errUnknownWorkload is told to the caller, who has proved by then who it is:
+// waiting for the manifest is worth it, asking for a new token is not.
+var errUnknownWorkload = errors.New("the mesh does not know this workload yet: add or correct its manifest")
+
+// errRequest is what is wrong with a request that proves nothing about secrets.
+var errRequest = errors.New("bad request")
+
+// Serve answers the join protocol over TLS on ln until ctx ends. hosts are the
+// names and addresses that callers dial.
+func (a *Authority) Serve(ctx context.Context, ln net.Listener, hosts []string, lookup Lookup, log *slog.Logger) error {
+	config, err := a.ServerTLS(hosts)
+	if err != nil {
+		ln.Close()
+		return fmt.Errorf("join endpoint: %w", err)
+	}
+	server := &http.Server{
+		Handler:           a.Handler(lookup, log),
+		TLSConfig:         config,
+		ReadHeaderTimeout: headerTimeout, // covers the TLS handshake too
+		ReadTimeout:       requestTimeout,
+		WriteTimeout:      requestTimeout,
+		MaxHeaderBytes:    maxHeaders,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelInfo),
+		Protocols:         new(http.Protocols),
+	}
+	// HTTP/1 alone, one request per connection: the bound on connections is then
+	// a bound on requests, and no connection outlives a certificate.
+	server.Protocols.SetHTTP1(true)
+	server.SetKeepAlivesEnabled(false)
+	stopped := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(stopped)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+		defer cancel()
+		if server.Shutdown(ctx) != nil {
+			server.Close()
+		}
+	})
+	err = server.ServeTLS(netutil.LimitListener(ln, maxConnections), "", "")
+	if !stop() {
+		<-stopped
+	}
+	if ctx.Err() != nil && errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	server.Close()
+	return fmt.Errorf("join endpoint on %s: %w", ln.Addr(), err)
+}
+
+// Handler answers POST /v1/join and POST /v1/renew. Every refusal goes to log
+// with its reason; the caller gets the same words for every bad secret.
+func (a *Authority) Handler(lookup Lookup, log *slog.Logger) http.Handler {
+	e := &endpoint{authority: a, lookup: lookup, log: log}
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST "+joinPath, e.handle(e.join))
+	mux.HandleFunc("POST "+renewPath, e.handle(e.renew))
+	return mux
+}
+
+type endpoint struct {
+	authority *Authority
+	lookup    Lookup
+	log       *slog.Logger
+	limit     limiter
+}
+
+// handle reads a bounded body, lets act answer it, and writes and logs what
+// came out. The name that act returns is the workload if it is known.
+func (e *endpoint) handle(act func(body []byte) (answer, mesh.Name, error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		remote, _ := netip.ParseAddrPort(r.RemoteAddr)
+		if !e.limit.allow(remote.Addr(), e.authority.now()) {
+			e.log.Warn("join endpoint: too many requests", "remote", r.RemoteAddr, "path", r.URL.Path)
+			w.Header().Set("Retry-After", "1")
+			reply(w, http.StatusTooManyRequests, refusalAnswer{"too many requests; try again in a second"})
+			return
+		}
+		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+		if err != nil {
+			e.log.Warn("join endpoint: unreadable request", "remote", r.RemoteAddr, "reason", err)
+			reply(w, http.StatusBadRequest, refusalAnswer{fmt.Sprintf("the body cannot be read, or has more than %d bytes", maxBody)})
+			return
+		}
+		out, workload, err := act(body)
+		if err == nil {
+			e.log.Info("join endpoint: issued", "workload", workload.String(), "remote", r.RemoteAddr, "path", r.URL.Path, "expires", out.Expires)
+			reply(w, http.StatusOK, out)
+			return
+		}
+		status, told := tell(err)
+		e.log.Warn("join endpoint: refused", "workload", workload.String(), "remote", r.RemoteAddr, "path", r.URL.Path, "reason", err)
+		reply(w, status, refusalAnswer{told})
+	}
+}
+
+// tell turns an error into what a stranger may know of it.
+func tell(err error) (status int, told string) {
+	switch {
+	case errors.Is(err, ErrRefused):
+		return http.StatusForbidden, "the token or renewal credential is not valid (any more); ask the operator of the mesh for a new join token"
+	case errors.Is(err, errUnknownWorkload):
+		return http.StatusConflict, err.Error()
+	case errors.Is(err, errRequest):
+		return http.StatusBadRequest, err.Error()
+	}
+	return http.StatusInternalServerError, "the control plane could not do it; its log says why"
+}
+
+func reply(w http.ResponseWriter, status int, body any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(body) // a caller that went away asks again
+}
+
+func (e *endpoint) join(body []byte) (answer, mesh.Name, error) {
+	var in joinRequest
+	if err := decode(body, &in); err != nil {
+		return answer{}, mesh.Name{}, fmt.Errorf("%w: %w", errRequest, err)
+	}
+	key, err := ParseRequest([]byte(in.CSR))
+	if err != nil {
+		return answer{}, mesh.Name{}, fmt.Errorf("%w: %w", errRequest, err)
+	}
+	var out answer
+	workload, renewal, err := e.authority.Redeem(in.Token, func(workload mesh.Name) (err error) {
+		out, err = e.certify(workload, key)
+		return err
+	})
+	if err != nil {
+		return answer{}, workload, err
+	}
+	out.Renewal = renewal
+	return out, workload, nil
+}
+
+func (e *endpoint) renew(body []byte) (answer, mesh.Name, error) {
+	var in renewRequest
+	if err := decode(body, &in); err != nil {
+		return answer{}, mesh.Name{}, fmt.Errorf("%w: %w", errRequest, err)
+	}
+	key, err := ParseRequest([]byte(in.CSR))
+	if err != nil {
+		return answer{}, mesh.Name{}, fmt.Errorf("%w: %w", errRequest, err)
+	}
+	workload, ok := mesh.ParseName(in.Workload)
+	if _, err := Label(workload, KindWorkload); !ok || err != nil {
+		// The name is a stranger's text of up to 64 KiB: it does not go to the log.
+		return answer{}, mesh.Name{}, refuse("malformed workload name")
+	}
+	var out answer
+	renewal, err := e.authority.Renew(workload, in.Renewal, func() (err error) {
+		out, err = e.certify(workload, key)
+		return err
+	})
+	if err != nil {
+		return answer{}, workload, err
+	}
+	out.Renewal = renewal
+	return out, workload, nil
+}
+
+// certify issues for a workload that has proved itself.
+func (e *endpoint) certify(workload mesh.Name, key *ecdsa.PublicKey) (answer, error) {
+	serviceAccount, ok := e.lookup(workload)
+	if !ok {
+		return answer{}, errUnknownWorkload
+	}
+	leaf, err := e.authority.Issue(key, Identity{serviceAccount, workload, KindWorkload}, 0)
+	if err != nil {
+		return answer{}, err
+	}
+	return answer{
+		Certificates:   string(leaf.Chain),
+		TrustBundle:    string(e.authority.TrustBundle()),
+		Workload:       workload.String(),
+		ServiceAccount: serviceAccount.String(),
+		Expires:        leaf.Expires,
+	}, nil
+}

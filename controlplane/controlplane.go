@@ -1,0 +1,149 @@
+// Package controlplane runs the control plane of a folder of manifests: it ties
+// the source of objects, the authority, the modules and the xDS server
+// together.
+//
+// It is wiring with one loop. It never decides what a manifest means or what a
+// proxy is told: smi and xds do. When something is wrong, the last good state
+// keeps serving and the problem is told.
+package controlplane
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"path/filepath"
+	"time"
+
+	"github.com/wasmesh/wasmesh/controlplane/ca"
+	"github.com/wasmesh/wasmesh/controlplane/files"
+	"github.com/wasmesh/wasmesh/controlplane/mesh"
+	"github.com/wasmesh/wasmesh/controlplane/serve"
+	"github.com/wasmesh/wasmesh/controlplane/smi"
+)
+
+// Options say where everything is.
+type Options struct {
+	// Source is the folder of manifests.
+	Source string
+	// State keeps the authority's key and the join tokens.
+	State string
+	// Module is the filter module's file; it is read again when it changes.
+	Module string
+	// Modules is the folder in which sidecars find modules by digest.
+	Modules string
+	// XDS and Join are the addresses, host:port, for sidecars with and without a
+	// certificate.
+	XDS, Join string
+	// Status is a Unix socket on which the state is told; empty for none.
+	Status string
+	// Settings hold for the whole mesh.
+	Settings smi.Settings
+	// LeafLifetime is how long a workload's certificate lives.
+	LeafLifetime time.Duration
+	Log          *slog.Logger
+}
+
+// Run serves until ctx ends. An error before it serves says what to mend.
+func Run(ctx context.Context, o Options) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	authority, err := ca.Open(o.State, ca.Options{TrustDomain: o.Settings.TrustDomain, LeafLifetime: o.LeafLifetime})
+	if err != nil {
+		return err
+	}
+	modules, err := openModules(o.Module, o.Modules)
+	if err != nil {
+		return err
+	}
+	server := serve.New(o.Log)
+	p := &plane{options: o, source: files.NewSource(o.Source), modules: modules, server: server}
+	l, err := listen(ctx, o)
+	if err != nil {
+		return err
+	}
+	return p.run(ctx, cancel, authority, l)
+}
+
+// listeners are open before anything starts, so that a taken address is told at
+// once and plainly.
+type listeners struct{ xds, join, status net.Listener }
+
+func listen(ctx context.Context, o Options) (listeners, error) {
+	var l listeners
+	var err error
+	var config net.ListenConfig
+	if l.xds, err = config.Listen(ctx, "tcp", o.XDS); err != nil {
+		return l, fmt.Errorf("xDS address %s: %w; is another control plane running?", o.XDS, err)
+	}
+	if l.join, err = config.Listen(ctx, "tcp", o.Join); err != nil {
+		return l, errors.Join(fmt.Errorf("join address %s: %w; is another control plane running?", o.Join, err), l.xds.Close())
+	}
+	if o.Status == "" {
+		return l, nil
+	}
+	if l.status, err = listenStatus(ctx, o.Status); err != nil {
+		return l, errors.Join(err, l.xds.Close(), l.join.Close())
+	}
+	return l, nil
+}
+
+// run starts every part; the first that ends, ends the others.
+func (p *plane) run(ctx context.Context, cancel context.CancelFunc, authority *ca.Authority, l listeners) error {
+	xdsTLS, err := authority.MutualTLS(hosts(l.xds))
+	if err != nil {
+		return err
+	}
+	changed := make(chan struct{}, 1)
+	parts := []func() error{
+		func() error { return p.server.Run(ctx) },
+		func() error { return p.server.Serve(ctx, l.xds, xdsTLS) },
+		func() error { return authority.Serve(ctx, l.join, hosts(l.join), p.accountOf, p.options.Log) },
+		func() error { files.Watch(ctx, p.options.Source, changed); return nil },
+		func() error { files.Watch(ctx, filepath.Dir(p.options.Module), changed); return nil },
+		func() error { return p.loop(ctx, changed) },
+	}
+	if l.status != nil {
+		parts = append(parts, func() error { return serveHTTP(ctx, l.status, p.statusHandler()) })
+	}
+	results := make(chan error, len(parts))
+	for _, part := range parts {
+		go func() { results <- part() }()
+	}
+	var failures []error
+	for range parts {
+		failures = append(failures, <-results)
+		cancel()
+	}
+	return errors.Join(failures...)
+}
+
+// accountOf tells the authority which service account a workload runs as.
+func (p *plane) accountOf(workload mesh.Name) (mesh.Name, bool) {
+	s := p.snapshot.Load()
+	if s == nil {
+		return mesh.Name{}, false
+	}
+	w, ok := s.Workload(workload)
+	return w.ServiceAccount, ok
+}
+
+func hosts(l net.Listener) []string {
+	host, _, err := net.SplitHostPort(l.Addr().String())
+	if err != nil {
+		return nil
+	}
+	return []string{host}
+}
+
+func serveHTTP(ctx context.Context, l net.Listener, h http.Handler) error {
+	s := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second}
+	stop := context.AfterFunc(ctx, func() { s.Close() })
+	defer stop()
+	if err := s.Serve(l); err != nil && !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("status on %s: %w", l.Addr(), err)
+	}
+	return nil
+}

@@ -1,0 +1,117 @@
+package controlplane
+
+import (
+	"context"
+	"sync/atomic"
+
+	"github.com/wasmesh/wasmesh/controlplane/files"
+	"github.com/wasmesh/wasmesh/controlplane/mesh"
+	"github.com/wasmesh/wasmesh/controlplane/serve"
+	"github.com/wasmesh/wasmesh/controlplane/smi"
+	"github.com/wasmesh/wasmesh/controlplane/xds"
+)
+
+// plane is the control plane's state between two changes. The loop alone
+// writes it; others read the snapshot and the problems.
+type plane struct {
+	options Options
+	source  *files.Source
+	modules *modules
+	server  *serve.Server
+	// good is what LastGood returned last.
+	good     smi.Objects
+	told     map[string]bool
+	snapshot atomic.Pointer[mesh.Snapshot]
+	problems atomic.Pointer[[]mesh.Problem]
+	digest   atomic.Pointer[string]
+}
+
+// loop makes every change, however many arrive at once, one pass over the whole
+// input: there is one work key, and the queue of length one is the debouncer.
+func (p *plane) loop(ctx context.Context, changed <-chan struct{}) error {
+	for {
+		if err := p.reload(ctx); err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-changed:
+		}
+	}
+}
+
+// reload reads everything again and publishes what is good of it.
+func (p *plane) reload(ctx context.Context) error {
+	objects, problems, err := p.source.Reload()
+	if err != nil {
+		p.options.Log.Error("the folder of manifests cannot be read; what was read before stays", "cause", err)
+	}
+	snapshot, more := smi.Snapshot(objects, p.options.Settings)
+	problems = append(problems, more...)
+	good := smi.LastGood(p.good, objects, more)
+	if anyBroken(more) {
+		snapshot, _ = smi.Snapshot(good, p.options.Settings)
+	}
+	p.good = good
+	p.snapshot.Store(snapshot)
+	digest, problem := p.modules.reload(ctx, snapshot)
+	if problem != nil {
+		problems = append(problems, *problem)
+	}
+	p.digest.Store(&digest)
+	p.tell(problems)
+	settings := xds.Settings{Module: digest, LeafLifetime: p.options.LeafLifetime}
+	if err := p.server.Publish(ctx, snapshot, settings); err != nil {
+		return nil // only ctx ends it
+	}
+	p.options.Log.Info("published", "services", len(snapshot.Services), "workloads", len(snapshot.Workloads),
+		"targets", targets(snapshot), "problems", len(problems), "module", short(digest))
+	return nil
+}
+
+// tell logs each problem when it appears, once.
+func (p *plane) tell(problems []mesh.Problem) {
+	told := map[string]bool{}
+	for i := range problems {
+		if problems[i].Where == "" {
+			problems[i].Where = p.source.Locate(problems[i])
+		}
+		line := problems[i].String()
+		told[line] = true
+		if !p.told[line] {
+			p.options.Log.Warn("problem", "what", line)
+		}
+	}
+	for line := range p.told {
+		if !told[line] {
+			p.options.Log.Info("problem solved", "what", line)
+		}
+	}
+	p.told = told
+	p.problems.Store(&problems)
+}
+
+func anyBroken(problems []mesh.Problem) bool {
+	for _, p := range problems {
+		if p.Effect == mesh.Broken {
+			return true
+		}
+	}
+	return false
+}
+
+func targets(s *mesh.Snapshot) int {
+	n := 0
+	for _, a := range s.Access {
+		n += len(a.Grants)
+	}
+	return n
+}
+
+func short(digest string) string {
+	if len(digest) < 12 {
+		return "none"
+	}
+	return digest[:12]
+}

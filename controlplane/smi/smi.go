@@ -1,0 +1,106 @@
+// Package smi turns Kubernetes and SMI objects into the mesh they describe.
+//
+// It is the one place that knows what the fields of a manifest mean: defaults,
+// references between objects, and what to make of those that lead nowhere. It
+// is pure: no I/O, no clock, no logger, no package variable; it never writes to
+// the objects it is given, and the same objects in any order give the same
+// snapshot. It must never let an object that it could not resolve grant more
+// than the object would have granted when resolved.
+package smi
+
+import (
+	access "github.com/servicemeshinterface/smi-sdk-go/pkg/apis/access/v1alpha3"
+	specs "github.com/servicemeshinterface/smi-sdk-go/pkg/apis/specs/v1alpha4"
+	split "github.com/servicemeshinterface/smi-sdk-go/pkg/apis/split/v1alpha4"
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/wasmesh/wasmesh/controlplane/apis/v1alpha1"
+	"github.com/wasmesh/wasmesh/controlplane/mesh"
+)
+
+// The kinds that a snapshot is made of, as problems name them.
+const (
+	KindService        = "Service"
+	KindServiceAccount = "ServiceAccount"
+	KindTrafficTarget  = "TrafficTarget"
+	KindHTTPRouteGroup = "HTTPRouteGroup"
+	KindTCPRoute       = "TCPRoute"
+	KindUDPRoute       = "UDPRoute"
+	KindTrafficSplit   = "TrafficSplit"
+	KindWorkload       = "Workload"
+)
+
+// Objects is everything that the mesh is described by, whatever the source. An
+// object appears once, its namespace is set, and nobody changes it afterwards.
+// Older wire versions have been converted to these types by the source.
+type Objects struct {
+	Services        []*corev1.Service
+	ServiceAccounts []*corev1.ServiceAccount
+	TrafficTargets  []*access.TrafficTarget
+	HTTPRouteGroups []*specs.HTTPRouteGroup
+	TCPRoutes       []*specs.TCPRoute
+	TrafficSplits   []*split.TrafficSplit
+	Workloads       []*v1alpha1.Workload
+}
+
+// Len returns the number of objects.
+func (o Objects) Len() int {
+	return len(o.Services) + len(o.ServiceAccounts) + len(o.TrafficTargets) + len(o.HTTPRouteGroups) +
+		len(o.TCPRoutes) + len(o.TrafficSplits) + len(o.Workloads)
+}
+
+// Settings hold for the whole mesh.
+type Settings struct {
+	// TrustDomain is the authority of all SPIFFE IDs, such as "cluster.local".
+	TrustDomain string
+	// PathFull makes a pathRegex describe the whole path, where SMI anchors it at
+	// the start only (smi-rules 36).
+	PathFull bool
+}
+
+// Snapshot resolves objects into the mesh they describe. What cannot be used is
+// left out and reported; it never fails as a whole, and never widens access.
+// Problems are sorted by object and field.
+func Snapshot(objects Objects, settings Settings) (*mesh.Snapshot, []mesh.Problem) {
+	r := newResolver(objects, settings)
+	instances := r.workloads()
+	services := r.services(instances)
+	snapshot := &mesh.Snapshot{
+		TrustDomain: settings.TrustDomain,
+		Services:    services,
+		Access:      r.access(),
+		Splits:      r.splits(services),
+	}
+	for _, i := range instances {
+		snapshot.Workloads = append(snapshot.Workloads, i.Workload)
+	}
+	sortProblems(r.problems)
+	return snapshot, r.problems
+}
+
+// resolver gathers problems while one snapshot is made.
+type resolver struct {
+	settings Settings
+	// objects are copies of the input slices, oldest object first: the order in
+	// which they claim what only one of them can have.
+	objects  Objects
+	accounts map[mesh.Name]bool
+	problems []mesh.Problem
+	// breaks counts the problems that are Broken: a resolving step that leaves it
+	// as it was has found its object usable.
+	breaks int
+}
+
+func newResolver(objects Objects, settings Settings) *resolver {
+	r := &resolver{settings: settings, accounts: namesOf(objects.ServiceAccounts)}
+	r.objects = Objects{
+		Services:        oldestFirst(objects.Services),
+		ServiceAccounts: oldestFirst(objects.ServiceAccounts),
+		TrafficTargets:  oldestFirst(objects.TrafficTargets),
+		HTTPRouteGroups: oldestFirst(objects.HTTPRouteGroups),
+		TCPRoutes:       oldestFirst(objects.TCPRoutes),
+		TrafficSplits:   oldestFirst(objects.TrafficSplits),
+		Workloads:       oldestFirst(objects.Workloads),
+	}
+	return r
+}

@@ -1,0 +1,64 @@
+package controlplane
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/http"
+	"os"
+
+	"github.com/wasmesh/wasmesh/controlplane/serve"
+)
+
+// Status is the control plane's state for people and scripts.
+type Status struct {
+	// Module is the digest of the filter module in use; empty if there is none.
+	Module   string
+	Problems []string
+	Proxies  []serve.Proxy
+}
+
+func (p *plane) statusHandler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) {
+		s := Status{Proxies: p.server.Proxies(), Problems: []string{}}
+		if digest := p.digest.Load(); digest != nil {
+			s.Module = *digest
+		}
+		if problems := p.problems.Load(); problems != nil {
+			for _, problem := range *problems {
+				s.Problems = append(s.Problems, problem.String())
+			}
+		}
+		w.Header().Set("Content-Type", "application/json")
+		if err := json.NewEncoder(w).Encode(s); err != nil {
+			p.options.Log.Warn("the status could not be told", "cause", err)
+		}
+	})
+	return mux
+}
+
+// listenStatus opens the socket for this user only. One that a killed control
+// plane left is replaced; one that answers is not.
+func listenStatus(ctx context.Context, path string) (net.Listener, error) {
+	var dialer net.Dialer
+	if c, err := dialer.DialContext(ctx, "unix", path); err == nil {
+		c.Close()
+		return nil, fmt.Errorf("status socket %s: another control plane answers there; choose another with --status", path)
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("status socket %s: %w", path, err)
+	}
+	var config net.ListenConfig
+	l, err := config.Listen(ctx, "unix", path)
+	if err != nil {
+		return nil, fmt.Errorf("status socket %s: %w; choose another with --status", path, err)
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		return nil, errors.Join(fmt.Errorf("status socket %s: %w", path, err), l.Close())
+	}
+	return l, nil
+}

@@ -1,0 +1,218 @@
+package demo
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// View is everything the screen shows.
+type View struct {
+	// Running is how long the demo has been up.
+	Running time.Duration
+	// Source is the folder of manifests, as the user wrote it.
+	Source string
+	// Calls are sorted by caller, then by callee.
+	Calls []Call
+	// Root is the service whose requests are split, Shares how; both empty if
+	// there is no split.
+	Root   string
+	Shares []Share
+	// Window is the time that Shares cover.
+	Window time.Duration
+	// Sidecars are in the order in which they were started.
+	Sidecars []SidecarView
+	// Problems are those of the manifests, as the control plane tells them.
+	Problems []string
+	// Blind says why parts of the view may be out of date; empty if none is.
+	Blind string
+}
+
+// Call is who calls whom, as the callee's sidecar counts it.
+type Call struct {
+	From, To string
+	// Allowed and Denied are requests per second.
+	Allowed, Denied float64
+	// Reason is that of the last denial; empty if there was none.
+	Reason string
+}
+
+// Share is one backend's part of a split.
+type Share struct {
+	Backend  string
+	Weight   uint32 // as the manifests say
+	Requests int    // within the window
+}
+
+// SidecarView is the state of one sidecar.
+type SidecarView struct {
+	Name      string
+	Connected bool
+	// Serves is false for a sidecar that nobody calls: it needs no policy.
+	Serves bool
+	Policy Policy
+	// Refused is the cause of its last NACK; empty if it took everything.
+	Refused string
+}
+
+// barWidth is the length of a share of 100 %, in characters.
+const barWidth = 40
+
+// Render returns the screen, at most width characters wide, each line ending in
+// a newline.
+func Render(v View, width int) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "wasmesh demo: the bookstore, for %s. Ctrl-C ends it.\n\n", v.Running.Truncate(time.Second))
+	renderCalls(&b, v.Calls)
+	renderShares(&b, v)
+	renderSidecars(&b, v.Sidecars)
+	renderProblems(&b, v)
+	fmt.Fprintf(&b, "\nTry: in %s/access.yaml, take the buyer out of the sources, or\n", v.Source)
+	fmt.Fprintf(&b, "put the thief in; in split.yaml, change the weights. Save, and watch.\n")
+	return clip(b.String(), width)
+}
+
+func renderCalls(b *strings.Builder, calls []Call) {
+	fmt.Fprintf(b, "%-24s %-28s %9s %9s  %s\n", "WHO CALLS", "WHOM", "allowed/s", "denied/s", "LAST DENIAL")
+	if len(calls) == 0 {
+		b.WriteString("nobody has called anybody yet\n")
+	}
+	for _, c := range calls {
+		line := fmt.Sprintf("%-24s %-28s %9.1f %9.1f  %s", c.From, c.To, c.Allowed, c.Denied, explainReason(c.Reason))
+		b.WriteString(strings.TrimRight(line, " ") + "\n")
+	}
+}
+
+// explainReason says what the word for a clause means.
+func explainReason(reason string) string {
+	meanings := map[string]string{
+		"":        "",
+		"policy":  "nothing is granted to anybody",
+		"source":  "nothing is granted to this caller",
+		"port":    "granted on another port only",
+		"path":    "this path is not granted",
+		"method":  "not granted with this method",
+		"header":  "not granted with these headers",
+		"reject":  "the path can be read in two ways",
+		"expired": "the caller's certificate has ended",
+		"panic":   "the filter itself failed",
+	}
+	if meaning, ok := meanings[reason]; ok {
+		return meaning
+	}
+	return reason
+}
+
+func renderShares(b *strings.Builder, v View) {
+	if v.Root == "" {
+		b.WriteString("\nSPLIT: none\n")
+		return
+	}
+	fmt.Fprintf(b, "\nSPLIT of %s over the last %s\n", v.Root, v.Window.Truncate(time.Second))
+	total := 0
+	for _, s := range v.Shares {
+		total += s.Requests
+	}
+	for _, s := range v.Shares {
+		share := 0.0
+		if total > 0 {
+			share = float64(s.Requests) / float64(total)
+		}
+		bar := strings.Repeat("#", int(share*barWidth+0.5))
+		fmt.Fprintf(b, "%-24s %-*s %3.0f %%  of %d requests, weight %d\n", s.Backend, barWidth, bar, share*100, total, s.Weight)
+	}
+}
+
+func renderSidecars(b *strings.Builder, sidecars []SidecarView) {
+	fmt.Fprintf(b, "\n%-24s %-14s %s\n", "SIDECAR OF", "CONTROL PLANE", "POLICY")
+	for _, s := range sidecars {
+		connected := "connected"
+		if !s.Connected {
+			connected = "not connected"
+		}
+		fmt.Fprintf(b, "%-24s %-14s %s\n", s.Name, connected, policyText(s))
+		if s.Refused != "" {
+			fmt.Fprintf(b, "    refused its configuration and keeps what it had: %s\n", s.Refused)
+		}
+	}
+}
+
+func policyText(s SidecarView) string {
+	switch {
+	case !s.Serves:
+		return "none: it only calls"
+	case s.Policy.Running == 0:
+		return "none runs: it denies everything"
+	case s.Policy.Applied():
+		return fmt.Sprintf("runs %013x, as the manifests say", s.Policy.Running)
+	}
+	return fmt.Sprintf("still runs %013x, the manifests say %013x", s.Policy.Running, s.Policy.Wanted)
+}
+
+// maxProblems keeps the last lines of the screen in sight.
+const maxProblems = 5
+
+func renderProblems(b *strings.Builder, v View) {
+	if v.Blind != "" {
+		fmt.Fprintf(b, "\nOUT OF DATE: %s\n", v.Blind)
+	}
+	if len(v.Problems) == 0 {
+		fmt.Fprintf(b, "\nMANIFESTS in %s: no problems\n", v.Source)
+		return
+	}
+	fmt.Fprintf(b, "\nMANIFESTS in %s: %d problems; what was good before stays in force\n", v.Source, len(v.Problems))
+	for i, p := range v.Problems {
+		if i == maxProblems {
+			fmt.Fprintf(b, "  and %d more: wasmesh check -f %s\n", len(v.Problems)-i, v.Source)
+			break
+		}
+		fmt.Fprintf(b, "  %s\n", p)
+	}
+}
+
+// Line is the view in one line, for what is no terminal.
+func Line(v View) string {
+	parts := []string{fmt.Sprintf("%4.0fs", v.Running.Seconds())}
+	for _, c := range v.Calls {
+		parts = append(parts, fmt.Sprintf("%s>%s %.1f/s ok %.1f/s denied", short(c.From), short(c.To), c.Allowed, c.Denied))
+	}
+	for _, s := range v.Sidecars {
+		switch {
+		case !s.Connected:
+			parts = append(parts, short(s.Name)+" is not connected")
+		case s.Refused != "":
+			parts = append(parts, short(s.Name)+" refused: "+s.Refused)
+		case s.Serves && !s.Policy.Applied():
+			parts = append(parts, short(s.Name)+" has an older policy")
+		}
+	}
+	if n := len(v.Problems); n > 0 {
+		parts = append(parts, fmt.Sprintf("%d problems, first: %s", n, v.Problems[0]))
+	}
+	if v.Blind != "" {
+		parts = append(parts, "out of date: "+v.Blind)
+	}
+	return strings.Join(parts, "; ") + "\n"
+}
+
+// short drops the namespace, which says nothing new in this example.
+func short(name string) string { return name[strings.LastIndexByte(name, '/')+1:] }
+
+// clip cuts every line at width characters and drops what could move the cursor.
+func clip(text string, width int) string {
+	var b strings.Builder
+	for line := range strings.Lines(text) {
+		n := 0
+		for _, r := range strings.TrimSuffix(line, "\n") {
+			if n++; n > width {
+				break
+			}
+			if r < ' ' || r == 0x7f {
+				r = '?'
+			}
+			b.WriteRune(r)
+		}
+		b.WriteByte('\n')
+	}
+	return b.String()
+}

@@ -1,0 +1,162 @@
+package sidecar
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/wasmesh/wasmesh/controlplane/ca/durable"
+)
+
+const (
+	readyPoll   = 100 * time.Millisecond
+	readyRemind = 10 * time.Second
+)
+
+// Options are what one sidecar is started with. None of the paths needs to be
+// absolute.
+type Options struct {
+	// JoinURL is https://host:port of the control plane's join endpoint.
+	JoinURL string
+	// XDS is host:port of the control plane's configuration endpoint.
+	XDS string
+	// Token is the join token; only the first start needs one.
+	Token string
+	// StateDir keeps the renewal credential.
+	StateDir string
+	// RunDir keeps the key while the sidecar runs; empty chooses one in memory.
+	RunDir string
+	// ModulesDir is where the filter modules are, by digest; empty: nowhere.
+	ModulesDir string
+	// Envoy is the path of the binary.
+	Envoy string
+	// Concurrency is the number of Envoy's worker threads.
+	Concurrency int
+	// LogLevel is Envoy's.
+	LogLevel string
+	// Drain is how long open requests may take to finish at the end.
+	Drain time.Duration
+	// Stdout gets one line, "ready". Stderr gets Envoy's output.
+	Stdout, Stderr io.Writer
+	Log            *slog.Logger
+}
+
+// Run runs Envoy as a member of the mesh until ctx ends, and returns nil if that
+// is why it ended. However it returns, Envoy has ended and the key is gone.
+func Run(ctx context.Context, o Options) (err error) {
+	if o.Envoy, err = filepath.Abs(o.Envoy); err != nil {
+		return err
+	}
+	if o.StateDir, err = filepath.Abs(o.StateDir); err != nil {
+		return err
+	}
+	release, err := openState(o.StateDir)
+	if err != nil {
+		return err
+	}
+	defer release()
+	run, err := openRunDir(o.RunDir, o.StateDir, o.Log)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if closed := run.close(); closed != nil {
+			err = errors.Join(err, fmt.Errorf("the run folder could not be cleared, remove it by hand: %w", closed))
+		}
+	}()
+	if err := run.linkModules(o.ModulesDir); err != nil {
+		return err
+	}
+	e := &enrolment{joinURL: o.JoinURL, token: o.Token, stateDir: o.StateDir, run: run, log: o.Log}
+	first, err := e.start(ctx)
+	if ctx.Err() != nil {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	bootstrap, err := Bootstrap(Config{
+		Workload: first.Workload.String(), ServiceAccount: first.ServiceAccount.String(),
+		TrustDomain: first.TrustDomain, XDS: o.XDS, RunDir: run.path,
+	})
+	if err != nil {
+		return err
+	}
+	if err := durable.Write(run.file(BootstrapFile), bootstrap); err != nil {
+		return err
+	}
+	return o.guard(ctx, run, e, first.Expires)
+}
+
+// guard starts Envoy and stays with it: whichever of the three ends first, the
+// others are ended too.
+func (o Options) guard(ctx context.Context, run *runDir, e *enrolment, expires time.Time) error {
+	p, err := startProxy(o.Envoy, o.arguments(run), run, o.Stderr)
+	if err != nil {
+		return err
+	}
+	working, stopWorking := context.WithCancel(ctx)
+	renewing, announced := make(chan error, 1), make(chan struct{})
+	go func() { renewing <- e.keepFresh(working, expires) }()
+	go func() { defer close(announced); o.announce(working, p.admin) }()
+	var outcome error
+	renewed := false
+	select {
+	case <-ctx.Done():
+		o.Log.Info("stopping", "drain", o.Drain)
+	case outcome = <-renewing:
+		renewed = true
+	case <-p.ended:
+		outcome = p.died()
+	}
+	// Nothing writes to the run folder after this.
+	stopWorking()
+	<-announced
+	if !renewed {
+		<-renewing
+	}
+	p.stop(o.Drain, o.Log)
+	return outcome
+}
+
+func (o Options) arguments(run *runDir) []string {
+	seconds := max(1, int(math.Ceil(o.Drain.Seconds())))
+	return []string{
+		"--config-path", run.file(BootstrapFile),
+		"--concurrency", strconv.Itoa(o.Concurrency),
+		"--log-level", o.LogLevel,
+		// There is never a second Envoy to hand over to.
+		"--disable-hot-restart",
+		// Peers are told to go away at once, not with rising probability: the
+		// time for draining is short.
+		"--drain-time-s", strconv.Itoa(seconds), "--drain-strategy", "immediate",
+	}
+}
+
+// announce says once when Envoy is ready, and now and then what it waits for.
+func (o Options) announce(ctx context.Context, admin Admin) {
+	began := time.Now()
+	remind := began.Add(readyRemind)
+	for sleepUntil(ctx, time.Now().Add(readyPoll)) {
+		ready, waiting, err := admin.Ready(ctx)
+		if ready {
+			o.Log.Info("ready", "after", time.Since(began).Round(time.Millisecond))
+			_, _ = fmt.Fprintln(o.Stdout, "ready")
+			return
+		}
+		if time.Now().Before(remind) || ctx.Err() != nil {
+			continue
+		}
+		if err != nil {
+			waiting = err.Error()
+		}
+		o.Log.Warn("not ready yet", "after", time.Since(began).Round(time.Second), "waiting", waiting)
+		remind = time.Now().Add(readyRemind)
+	}
+}

@@ -1,0 +1,221 @@
+package main
+
+import (
+	"fmt"
+	"net/netip"
+
+	bootstrapv3 "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
+	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
+
+	"github.com/wasmesh/wasmesh/controlplane/mesh"
+	"github.com/wasmesh/wasmesh/controlplane/xds"
+	"github.com/wasmesh/wasmesh/filters/pattern"
+	"github.com/wasmesh/wasmesh/filters/policy"
+)
+
+// What is granted, to every principal of a variant. Every decider says the
+// same: this method, this path, these principals.
+const (
+	trustDomain   = "bench.example"
+	namespace     = "bench"
+	grantName     = namespace + "/buyers"
+	grantedMethod = "GET"
+	grantedPath   = "/books-bought"
+)
+
+var workload = mesh.Name{Namespace: namespace, Name: "bookstore"}
+
+// account returns the service account of the i-th granted principal.
+func account(i int) mesh.Name {
+	return mesh.Name{Namespace: namespace, Name: fmt.Sprintf("bookbuyer-%05d", i)}
+}
+
+// principals returns the SPIFFE IDs a variant grants.
+func principals(n int) []string {
+	ids := make([]string, n)
+	for i := range ids {
+		ids[i] = mesh.SPIFFEID(trustDomain, account(i))
+	}
+	return ids
+}
+
+// snapshot is a mesh of one workload, whose sidecar accepts at address, in front
+// of an application at backend.
+func snapshot(v variant, address netip.Addr, backend netip.AddrPort) (*mesh.Snapshot, error) {
+	path, err := pattern.Path(grantedPath + "$")
+	if err != nil {
+		return nil, err
+	}
+	return &mesh.Snapshot{
+		TrustDomain: trustDomain,
+		Workloads: []mesh.Workload{{
+			Name:           workload,
+			ServiceAccount: workload,
+			Address:        address,
+			Application:    backend.Addr(),
+			Ports:          []mesh.WorkloadPort{{Port: backend.Port(), Name: "http", Protocol: mesh.HTTP1}},
+		}},
+		Access: []mesh.Access{{
+			ServiceAccount: workload,
+			Grants: []policy.Grant{{
+				Name:    grantName,
+				Sources: principals(v.principals),
+				Ports:   []policy.PortRange{policy.EveryPort()},
+				Matches: []policy.Match{{Name: "books/bought", Path: path, Methods: []string{grantedMethod}}},
+			}},
+		}},
+	}, nil
+}
+
+// bootstrap is the sidecar of a variant as one static configuration: what the
+// control plane builds, with everything discovered put in its place. It also
+// returns the protocol that callers must name in the TLS handshake.
+func bootstrap(v variant, s *mesh.Snapshot, id identities) (*bootstrapv3.Bootstrap, string, error) {
+	built := xds.Build(s, workload, xds.Settings{Module: v.module})
+	listener, err := single[*listenerv3.Listener](built, xds.ListenerType)
+	if err != nil {
+		return nil, "", err
+	}
+	cluster, err := single[*clusterv3.Cluster](built, xds.ClusterType)
+	if err != nil {
+		return nil, "", err
+	}
+	chain := listener.GetFilterChains()[0]
+	protocol, err := inlineTLS(chain.TransportSocket, id)
+	if err != nil {
+		return nil, "", err
+	}
+	if err := place(chain, v, built[xds.FilterType]); err != nil {
+		return nil, "", err
+	}
+	return &bootstrapv3.Bootstrap{
+		Node: &corev3.Node{Id: "bench", Cluster: "bench"},
+		StaticResources: &bootstrapv3.Bootstrap_StaticResources{
+			Listeners: []*listenerv3.Listener{listener},
+			Clusters:  []*clusterv3.Cluster{cluster},
+		},
+	}, protocol, nil
+}
+
+// single returns the only resource of a type.
+func single[M proto.Message](r xds.Resources, typeURL string) (M, error) {
+	var found M
+	if n := len(r[typeURL]); n != 1 {
+		return found, fmt.Errorf("the control plane built %d resources of type %s, not 1", n, typeURL)
+	}
+	for _, m := range r[typeURL] {
+		var ok bool
+		if found, ok = m.(M); !ok {
+			return found, fmt.Errorf("the resource of type %s is a %T", typeURL, m)
+		}
+	}
+	return found, nil
+}
+
+// place fills the places of discovered filters: with what discovery would have
+// answered, with a native filter, or with nothing.
+func place(chain *listenerv3.FilterChain, v variant, discovered map[string]proto.Message) error {
+	ours := v.decider == sidecar || v.decider == accessForm
+	var kept []*listenerv3.Filter
+	for _, f := range chain.Filters {
+		switch {
+		case f.GetTypedConfig().MessageIs(&hcmv3.HttpConnectionManager{}):
+			if err := placeHTTP(f, v, discovered); err != nil {
+				return err
+			}
+		case !ours:
+			continue
+		case f.GetConfigDiscovery() != nil && v.decider == accessForm:
+			continue
+		case f.GetConfigDiscovery() != nil:
+			config, err := answer(discovered, f.Name)
+			if err != nil {
+				return err
+			}
+			f.ConfigType = &listenerv3.Filter_TypedConfig{TypedConfig: config}
+		}
+		kept = append(kept, f)
+	}
+	chain.Filters = kept
+	return nil
+}
+
+func placeHTTP(f *listenerv3.Filter, v variant, discovered map[string]proto.Message) error {
+	manager := &hcmv3.HttpConnectionManager{}
+	if err := f.GetTypedConfig().UnmarshalTo(manager); err != nil {
+		return err
+	}
+	var kept []*hcmv3.HttpFilter
+	for _, filter := range manager.HttpFilters {
+		if filter.GetConfigDiscovery() == nil {
+			kept = append(kept, filter)
+			continue
+		}
+		var config *anypb.Any
+		var err error
+		switch v.decider {
+		case nobody:
+			continue
+		case policyList:
+			config, err = anypb.New(rbacList(principals(v.principals)))
+		case matcherTree:
+			config, err = rbacTree(principals(v.principals))
+		default:
+			config, err = answer(discovered, filter.Name)
+		}
+		if err != nil {
+			return err
+		}
+		filter.ConfigType = &hcmv3.HttpFilter_TypedConfig{TypedConfig: config}
+		kept = append(kept, filter)
+	}
+	manager.HttpFilters = kept
+	config, err := anypb.New(manager)
+	f.ConfigType = &listenerv3.Filter_TypedConfig{TypedConfig: config}
+	return err
+}
+
+// answer is what discovery would have answered for a filter.
+func answer(discovered map[string]proto.Message, name string) (*anypb.Any, error) {
+	config, ok := discovered[name].(*corev3.TypedExtensionConfig)
+	if !ok {
+		return nil, fmt.Errorf("the control plane built no configuration for filter %s", name)
+	}
+	return config.TypedConfig, nil
+}
+
+// inlineTLS puts certificates where the configuration names files.
+func inlineTLS(socket *corev3.TransportSocket, id identities) (protocol string, err error) {
+	context := &tlsv3.DownstreamTlsContext{}
+	if err := socket.GetTypedConfig().UnmarshalTo(context); err != nil {
+		return "", err
+	}
+	common := context.GetCommonTlsContext()
+	if len(common.GetAlpnProtocols()) != 1 {
+		return "", fmt.Errorf("the inbound side speaks %d protocols, not 1", len(common.GetAlpnProtocols()))
+	}
+	common.TlsCertificateSdsSecretConfigs = nil
+	common.TlsCertificates = []*tlsv3.TlsCertificate{{
+		CertificateChain: inline(id.server.chain),
+		PrivateKey:       inline(id.server.key),
+	}}
+	validation := common.GetCombinedValidationContext().GetDefaultValidationContext()
+	if validation == nil {
+		return "", fmt.Errorf("the inbound side does not say whom it accepts")
+	}
+	validation.TrustedCa = inline(id.roots)
+	common.ValidationContextType = &tlsv3.CommonTlsContext_ValidationContext{ValidationContext: validation}
+	config, err := anypb.New(context)
+	socket.ConfigType = &corev3.TransportSocket_TypedConfig{TypedConfig: config}
+	return common.AlpnProtocols[0], err
+}
+
+func inline(b []byte) *corev3.DataSource {
+	return &corev3.DataSource{Specifier: &corev3.DataSource_InlineBytes{InlineBytes: b}}
+}

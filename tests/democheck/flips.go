@@ -1,0 +1,83 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/wasmesh/wasmesh/examples/bookstore/demo"
+)
+
+const (
+	policyFlips = 200
+	splitEdits  = 100
+	flipBuyer   = 200 // requests per second
+	flipThief   = 100
+)
+
+// flips is line 6: policies and splits change under load, each as soon as the
+// one before has its effect everywhere, and nothing but verdicts comes back.
+func (c *check) flips(ctx context.Context) error {
+	before, err := read(ctx, c.mesh)
+	if err != nil {
+		return err
+	}
+	if err := c.rates(ctx, flipBuyer, flipThief); err != nil {
+		return err
+	}
+	begun := time.Now()
+	for i := range policyFlips {
+		if err := c.flip(i); err != nil {
+			return err
+		}
+	}
+	took := time.Since(begun)
+	delta, mismatch, err := c.settled(ctx, before)
+	if err != nil {
+		return err
+	}
+	c.line("6", fmt.Sprintf("%d policy flips, %d split edits under load", policyFlips, splitEdits),
+		errors.Join(mismatch, delta.verdictsOnly()),
+		"%.1f s; buyer %s, thief %s, others 0, resets 0", took.Seconds(), delta.answers(demo.Buyer), delta.answers(demo.Thief))
+	return nil
+}
+
+// flip takes the policy away or gives it back, and waits until it is in force
+// everywhere; every second time it edits the split too.
+func (c *check) flip(i int) error {
+	change := c.files.writePolicy
+	if i%2 == 1 {
+		change = c.files.removePolicy
+	}
+	if i%(policyFlips/splitEdits) == 0 {
+		one := 50
+		if i%4 == 0 {
+			one = 90
+		}
+		if err := c.files.writeSplit(one, 100-one); err != nil {
+			return err
+		}
+	}
+	if _, err := change(); err != nil {
+		return err
+	}
+	return c.mesh.Await(effectLimit, fmt.Sprintf("flip %d of %d", i+1, policyFlips), c.mesh.Applied)
+}
+
+// verdictsOnly returns an error if a client got an answer that is neither 200
+// nor 403, or too few of either for the line to mean anything.
+func (l ledger) verdictsOnly() error {
+	var all []error
+	for _, client := range clients() {
+		count := func(code int) int { return l.sum(entry{counted: byClient, from: client, code: code}) }
+		if count(0) != count(http.StatusOK)+count(http.StatusForbidden) {
+			all = append(all, fmt.Errorf("%s got %s; only 200 and 403 are verdicts", client, l.answers(client)))
+		}
+		if client == demo.Buyer && (count(http.StatusOK) < leastAnswers || count(http.StatusForbidden) < leastAnswers) {
+			all = append(all, fmt.Errorf("%s got %s: the flips did not show", client, l.answers(client)))
+		}
+	}
+	return errors.Join(all...)
+}

@@ -1,0 +1,228 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/net/http2"
+
+	"github.com/wasmesh/wasmesh/controlplane/mesh"
+	"github.com/wasmesh/wasmesh/examples/bookstore/demo"
+)
+
+// impostorManifest adds an endpoint that claims to run as the bookstore. It has
+// a service of its own, so that every request to that service must reach it.
+const impostorManifest = `apiVersion: v1
+kind: Service
+metadata:
+  name: impostor
+  namespace: bookstore
+spec:
+  selector:
+    app: impostor
+  ports:
+    - name: http
+      port: 14001
+---
+apiVersion: wasmesh.io/v1alpha1
+kind: Workload
+metadata:
+  name: impostor
+  namespace: bookstore
+  labels:
+    app: impostor
+spec:
+  serviceAccount: bookstore
+  address: 127.10.0.66
+  application: 127.20.0.66
+  loopback: 127.66.0.0/16
+  ports:
+    - name: http
+      port: 14001
+`
+
+// impostor is a server of mutual TLS and HTTP/2, as a sidecar is one, with a
+// leaf that can be exchanged.
+type impostor struct {
+	listener net.Listener
+	leaf     atomic.Pointer[tls.Certificate]
+	// requests and handshakes are those that came to an end as they should.
+	requests, handshakes, refused atomic.Int32
+
+	mu   sync.Mutex
+	open map[net.Conn]bool
+}
+
+func listenAs(at netip.AddrPort) (*impostor, error) {
+	l, err := net.Listen("tcp", at.String())
+	if err != nil {
+		return nil, fmt.Errorf("impostor: %w", err)
+	}
+	i := &impostor{listener: l, open: map[net.Conn]bool{}}
+	go i.accept()
+	return i, nil
+}
+
+func (i *impostor) accept() {
+	for {
+		c, err := i.listener.Accept()
+		if err != nil {
+			return
+		}
+		go i.serve(c)
+	}
+}
+
+func (i *impostor) serve(c net.Conn) {
+	defer c.Close()
+	i.keep(c, true)
+	defer i.keep(c, false)
+	secure := tls.Server(c, &tls.Config{
+		MinVersion: tls.VersionTLS13, NextProtos: []string{alpn}, ClientAuth: tls.RequireAnyClientCert,
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return i.leaf.Load(), nil },
+	})
+	if err := secure.Handshake(); err != nil {
+		i.refused.Add(1)
+		return
+	}
+	i.handshakes.Add(1)
+	(&http2.Server{}).ServeConn(secure, &http2.ServeConnOpts{Handler: http.HandlerFunc(
+		func(w http.ResponseWriter, _ *http.Request) {
+			i.requests.Add(1)
+			fmt.Fprintln(w, `{"from":"impostor"}`)
+		})})
+}
+
+func (i *impostor) keep(c net.Conn, open bool) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if open {
+		i.open[c] = true
+	} else {
+		delete(i.open, c)
+	}
+}
+
+// become exchanges the leaf and ends all connections, so that the next request
+// needs a new handshake.
+func (i *impostor) become(leaf tls.Certificate) {
+	i.leaf.Store(&leaf)
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	for c := range i.open {
+		c.Close()
+	}
+}
+
+// impostor is line 7, first half: who is where a manifest says the bookstore is,
+// but cannot prove to be the bookstore, gets no request.
+func (c *check) impostor(ctx context.Context) error {
+	i, to, err := c.placeImpostor(ctx)
+	if err != nil {
+		return err
+	}
+	defer i.listener.Close()
+	own := mesh.Name{Namespace: "bookstore", Name: "impostor"}
+	right, _, err := issue(c.mesh.State, mesh.Name{Namespace: "bookstore", Name: "bookstore"}, own, 0)
+	if err != nil {
+		return err
+	}
+	wrong, _, err := issue(c.mesh.State, mesh.Name{Namespace: "bookthief", Name: "bookthief"}, mesh.Name{Namespace: "bookthief", Name: "impostor"}, 0)
+	if err != nil {
+		return err
+	}
+	i.leaf.Store(&right)
+	proven, err := c.knock(to, http.StatusOK)
+	if err != nil {
+		return err
+	}
+	seen := i.requests.Load()
+	before, err := c.sanFailures(ctx)
+	if err != nil {
+		return err
+	}
+	i.become(wrong)
+	posed, err := c.knock(to, http.StatusServiceUnavailable)
+	if err != nil {
+		return err
+	}
+	after, err := c.sanFailures(ctx)
+	if err != nil {
+		return err
+	}
+	var failure error
+	if proven != http.StatusOK || seen == 0 {
+		failure = fmt.Errorf("with the right leaf it got %d requests and the buyer %d; the line proves nothing", seen, proven)
+	}
+	if posed != http.StatusServiceUnavailable || i.requests.Load() != seen || after <= before {
+		failure = errors.Join(failure, fmt.Errorf("with the thief's leaf it got %d requests, the buyer %d; the buyer's sidecar refused %d certificates by name",
+			i.requests.Load()-seen, posed, after-before))
+	}
+	c.line("7", "an endpoint with another's leaf is refused by the caller", failure,
+		"right leaf: %d, %d seen; thief's leaf: %d, %d seen, %d refused by name", proven, seen, posed, i.requests.Load()-seen, after-before)
+	return nil
+}
+
+// placeImpostor adds the manifest and waits until the buyer can dial it.
+func (c *check) placeImpostor(ctx context.Context) (*impostor, netip.AddrPort, error) {
+	if _, err := c.files.replace("impostor.yaml", []byte(impostorManifest)); err != nil {
+		return nil, netip.AddrPort{}, err
+	}
+	now, err := c.mesh.Now()
+	if err != nil {
+		return nil, netip.AddrPort{}, err
+	}
+	name := mesh.Name{Namespace: "bookstore", Name: "impostor"}
+	to, err := demo.Dial(now, mesh.Name{Namespace: demo.Buyer, Name: demo.Buyer}, name)
+	if err != nil {
+		return nil, netip.AddrPort{}, err
+	}
+	w, _ := now.Workload(name)
+	i, err := listenAs(netip.AddrPortFrom(w.Address, w.Ports[0].Port))
+	if err != nil {
+		return nil, netip.AddrPort{}, err
+	}
+	err = c.mesh.Await(effectLimit, "the buyer's listener for the impostor", func(ctx context.Context) error {
+		conn, err := new(net.Dialer).DialContext(ctx, "tcp", to.String())
+		if err == nil {
+			conn.Close()
+		}
+		return err
+	})
+	if err != nil {
+		i.listener.Close()
+		return nil, netip.AddrPort{}, err
+	}
+	return i, to, nil
+}
+
+// knock sends requests through the buyer's sidecar until one is answered with
+// the code that is hoped for, a few times at most: a connection that was just
+// closed may take one request with it.
+func (c *check) knock(to netip.AddrPort, hoped int) (code int, err error) {
+	for range 5 {
+		replies, err := send(to, get("/books-bought"))
+		if err != nil {
+			return 0, err
+		}
+		if code = replies[0].code; code == hoped {
+			return code, nil
+		}
+	}
+	return code, nil
+}
+
+// sanFailures is how many certificates the buyer's Envoy refused because the
+// SPIFFE ID was not the one expected.
+func (c *check) sanFailures(ctx context.Context) (int, error) {
+	buyer := c.mesh.Sidecars[mesh.Name{Namespace: demo.Buyer, Name: demo.Buyer}]
+	metrics, err := buyer.Metrics(ctx, `impostor.*ssl\.fail_verify_san`)
+	return metrics.Sum("cluster_ssl_fail_verify_san", nil), err
+}
