@@ -77,7 +77,7 @@ var layers = []struct {
 	{"controlplane", []string{"controlplane/", "filters/", "wasm-registry/"}},
 	{"wasm-registry/", []string{"wasm-registry/", "filters/wasmtest", "filters/config", "filters/policy"}},
 	{"injector/envoy", nil},
-	{"injector/", []string{"injector/", "controlplane/ca", "filters/traffic"}},
+	{"injector/", []string{"injector/", "controlplane/ca", "controlplane/ca/durable", "filters/traffic"}},
 	{"examples/", []string{"examples/", "controlplane", "controlplane/", "injector/", "filters/"}},
 	{"tests/", []string{""}},
 	{"", []string{""}},
