@@ -54,7 +54,7 @@ func (d folder) snapshot(stderr io.Writer) (*mesh.Snapshot, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, problems := smi.Snapshot(loaded.Objects, d.settings)
+	s, _, problems := smi.Settle(smi.Objects{}, loaded.Objects, d.settings)
 	for _, p := range append(loaded.Problems, problems...) {
 		p.Where = loaded.Locate(p)
 		fmt.Fprintln(stderr, p)

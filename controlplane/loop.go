@@ -18,7 +18,7 @@ type plane struct {
 	source  *files.Source
 	modules *modules
 	server  *serve.Server
-	// good is what LastGood returned last.
+	// good is what the snapshot was made of.
 	good     smi.Objects
 	told     map[string]bool
 	snapshot atomic.Pointer[mesh.Snapshot]
@@ -44,15 +44,15 @@ func (p *plane) loop(ctx context.Context, changed <-chan struct{}) error {
 // reload reads everything again and publishes what is good of it.
 func (p *plane) reload(ctx context.Context) error {
 	objects, problems, err := p.source.Reload()
+	if err != nil && p.snapshot.Load() == nil {
+		return err
+	}
 	if err != nil {
 		p.options.Log.Error("the folder of manifests cannot be read; what was read before stays", "cause", err)
+		return nil
 	}
-	snapshot, more := smi.Snapshot(objects, p.options.Settings)
+	snapshot, good, more := smi.Settle(p.good, objects, p.options.Settings)
 	problems = append(problems, more...)
-	good := smi.LastGood(p.good, objects, more)
-	if anyBroken(more) {
-		snapshot, _ = smi.Snapshot(good, p.options.Settings)
-	}
 	p.good = good
 	p.snapshot.Store(snapshot)
 	digest, problem := p.modules.reload(ctx, snapshot)
@@ -90,15 +90,6 @@ func (p *plane) tell(problems []mesh.Problem) {
 	}
 	p.told = told
 	p.problems.Store(&problems)
-}
-
-func anyBroken(problems []mesh.Problem) bool {
-	for _, p := range problems {
-		if p.Effect == mesh.Broken {
-			return true
-		}
-	}
-	return false
 }
 
 func targets(s *mesh.Snapshot) int {

@@ -48,3 +48,20 @@ func lastGood[T metav1.Object](kind string, last, next []T, broken map[mesh.Obje
 	}
 	return out
 }
+
+// Settle makes the snapshot to serve: that of next with every Broken object put
+// back to its form in last. It returns the snapshot, the objects it is made of,
+// which are last for the next time, and the problems of next. A reader that
+// starts anew gives empty objects as last, and sees what a control plane that
+// starts anew would serve.
+func Settle(last, next Objects, settings Settings) (*mesh.Snapshot, Objects, []mesh.Problem) {
+	snapshot, problems := Snapshot(next, settings)
+	good := LastGood(last, next, problems)
+	for _, p := range problems {
+		if p.Effect == mesh.Broken {
+			snapshot, _ = Snapshot(good, settings)
+			break
+		}
+	}
+	return snapshot, good, problems
+}

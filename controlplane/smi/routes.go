@@ -58,7 +58,7 @@ func (r *resolver) group(o mesh.Object, matches []specs.HTTPMatch) group {
 		before := r.breaks
 		match := r.match(o, field, m)
 		match.Name = o.Name.Name + "/" + orDefault(m.Name, fmt.Sprintf("matches[%d]", i))
-		if r.breaks >= before {
+		if r.breaks == before {
 			out.matches = append(out.matches, namedMatch{m.Name, match})
 		}
 	}
