@@ -149,7 +149,7 @@ func (r *reader) number(limit int) int {
 }
 
 // count reads the number of items that follow. Each takes a byte or more, so
-// more items than bytes is damage, and no allocation outgrows the input.
+// more items than bytes is damage, and allocation stays proportional to input.
 func (r *reader) count() int { return r.number(len(r.rest) + 1) }
 
 func (r *reader) text() string {

@@ -122,6 +122,7 @@ func TestCompileIgnoresOrderAndKeepsInput(t *testing.T) {
 	g := newGenerator(t, 4)
 	for range 300 {
 		grants := g.grants(6)
+		g.Shuffle(len(grants), func(i, j int) { grants[i], grants[j] = grants[j], grants[i] })
 		before := make([]policy.Grant, len(grants))
 		for i, grant := range grants {
 			before[i] = grant

@@ -53,6 +53,9 @@ func Compile(grants []Grant) *Table {
 	for i, g := range sorted {
 		c.table.grants = append(c.table.grants, c.grant(g))
 		for _, s := range g.Sources {
+			if s == "" {
+				continue // would be whoever has no certificate
+			}
 			if n := len(sources[s]); n == 0 || sources[s][n-1] != uint32(i) {
 				sources[s] = append(sources[s], uint32(i))
 			}

@@ -87,7 +87,7 @@ func TestEnvoyAcceptsBootstrap(t *testing.T) {
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
-		out, err := exec.CommandContext(ctx, binary, "--mode", "validate", "--config-path", path, "--log-level", "warning").CombinedOutput()
+		out, err := exec.CommandContext(ctx, binary, "--mode", "validate", "--disable-hot-restart", "--config-path", path, "--log-level", "warning").CombinedOutput()
 		if err != nil || bytes.Contains(out, []byte("[warning]")) {
 			t.Errorf("%s: %v\n%s", xds, err, out)
 		}

@@ -72,7 +72,11 @@ func withoutSecrets(env []string) []string {
 
 // died describes an end that nobody asked for.
 func (p *proxy) died() error {
-	return fmt.Errorf("envoy ended by itself (%s); its last lines:\n%s", p.status, p.output.last())
+	last := strings.TrimSpace(p.output.last())
+	if last == "" {
+		last = "(it logged nothing)"
+	}
+	return fmt.Errorf("envoy ended by itself (%s); its last lines:\n%s", p.status, last)
 }
 
 // stop ends Envoy: it stops taking new connections, has drain to finish what is

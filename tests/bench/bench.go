@@ -31,7 +31,7 @@ func newBench(o options, dir string, binary envoy.Envoy, all []variant) (*bench,
 	if err != nil {
 		return nil, err
 	}
-	if err := c.keep(); err != nil {
+	if err := c.settle(); err != nil {
 		return nil, err
 	}
 	application, err := startBackend()

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/netip"
 
@@ -10,6 +11,9 @@ import (
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
+	// The type of a setting that is only read.
+	_ "github.com/envoyproxy/go-control-plane/envoy/extensions/resource_monitors/downstream_connections/v3"
+	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
 
@@ -17,6 +21,7 @@ import (
 	"github.com/wasmesh/wasmesh/controlplane/xds"
 	"github.com/wasmesh/wasmesh/filters/pattern"
 	"github.com/wasmesh/wasmesh/filters/policy"
+	"github.com/wasmesh/wasmesh/injector/sidecar"
 )
 
 // What is granted, to every principal of a variant. Every decider says the
@@ -94,13 +99,44 @@ func bootstrap(v variant, s *mesh.Snapshot, id identities) (*bootstrapv3.Bootstr
 	if err := place(chain, v, built[xds.FilterType]); err != nil {
 		return nil, "", err
 	}
-	return &bootstrapv3.Bootstrap{
-		Node: &corev3.Node{Id: "bench", Cluster: "bench"},
-		StaticResources: &bootstrapv3.Bootstrap_StaticResources{
-			Listeners: []*listenerv3.Listener{listener},
-			Clusters:  []*clusterv3.Cluster{cluster},
-		},
-	}, protocol, nil
+	config, err := envoySettings()
+	if err != nil {
+		return nil, "", err
+	}
+	config.StaticResources = &bootstrapv3.Bootstrap_StaticResources{
+		Listeners: []*listenerv3.Listener{listener},
+		Clusters:  []*clusterv3.Cluster{cluster},
+	}
+	return config, protocol, nil
+}
+
+// envoySettings is what a sidecar tells Envoy besides its resources: limits,
+// metric labels, how memory is given back.
+func envoySettings() (*bootstrapv3.Bootstrap, error) {
+	text, err := sidecar.Bootstrap(sidecar.Config{
+		Workload: workload.String(), ServiceAccount: workload.String(), TrustDomain: trustDomain,
+		XDS: "127.0.0.1:1", RunDir: "/run",
+	})
+	if err != nil {
+		return nil, err
+	}
+	var settings map[string]json.RawMessage
+	if err := json.Unmarshal(text, &settings); err != nil {
+		return nil, fmt.Errorf("the sidecar's start configuration: %w", err)
+	}
+	// These lead to a control plane and to files, of which there are none.
+	for _, name := range []string{"admin", "dynamic_resources", "static_resources"} {
+		delete(settings, name)
+	}
+	rest, err := json.Marshal(settings)
+	if err != nil {
+		return nil, err
+	}
+	config := &bootstrapv3.Bootstrap{}
+	if err := protojson.Unmarshal(rest, config); err != nil {
+		return nil, fmt.Errorf("the sidecar's start configuration: %w", err)
+	}
+	return config, nil
 }
 
 // single returns the only resource of a type.
@@ -121,7 +157,7 @@ func single[M proto.Message](r xds.Resources, typeURL string) (M, error) {
 // place fills the places of discovered filters: with what discovery would have
 // answered, with a native filter, or with nothing.
 func place(chain *listenerv3.FilterChain, v variant, discovered map[string]proto.Message) error {
-	ours := v.decider == sidecar || v.decider == accessForm
+	ours := v.decider == bothForms || v.decider == accessForm
 	var kept []*listenerv3.Filter
 	for _, f := range chain.Filters {
 		switch {

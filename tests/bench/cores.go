@@ -1,20 +1,20 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
-	"os/exec"
+	"path/filepath"
 	"runtime"
 	"strconv"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 )
 
 // cores is who runs where: the Envoy that is measured has a core of its own,
-// so that its load never takes it off.
+// so that its load never takes it off. Only while it starts it has all.
 type cores struct {
-	envoy, load unix.CPUSet
+	all, envoy, load unix.CPUSet
 	// apart is false where there is only one core for both.
 	apart bool
 }
@@ -22,16 +22,18 @@ type cores struct {
 // splitCores gives the last core this process may use to Envoy, as the first
 // ones take most of the interrupts, and the others to this process.
 func splitCores() (cores, error) {
-	var allowed unix.CPUSet
-	if err := unix.SchedGetaffinity(0, &allowed); err != nil {
+	var c cores
+	if err := unix.SchedGetaffinity(0, &c.all); err != nil {
 		return cores{}, fmt.Errorf("reading the cores of this process: %w", err)
 	}
-	if allowed.Count() < 2 {
-		return cores{envoy: allowed, load: allowed}, nil
+	c.load = c.all
+	if c.all.Count() < 2 {
+		c.envoy = c.all
+		return c, nil
 	}
-	c := cores{load: allowed, apart: true}
-	last := len(allowed)*strconv.IntSize - 1
-	for !allowed.IsSet(last) {
+	c.apart = true
+	last := len(c.all)*strconv.IntSize - 1
+	for !c.all.IsSet(last) {
 		last--
 	}
 	c.envoy.Set(last)
@@ -39,11 +41,16 @@ func splitCores() (cores, error) {
 	return c, nil
 }
 
-// keep moves every thread of this process to the cores of the load; threads
-// that come later inherit them.
-func (c cores) keep() error {
+// settle moves this process to the cores of the load.
+func (c cores) settle() error {
 	runtime.GOMAXPROCS(c.load.Count())
-	tasks, err := os.ReadDir("/proc/self/task")
+	return move(os.Getpid(), c.load)
+}
+
+// move puts every thread of a process on the cores; threads that come later
+// inherit them from the one that makes them.
+func move(pid int, to unix.CPUSet) error {
+	tasks, err := os.ReadDir(filepath.Join("/proc", strconv.Itoa(pid), "task"))
 	if err != nil {
 		return err
 	}
@@ -52,26 +59,9 @@ func (c cores) keep() error {
 		if err != nil {
 			return err
 		}
-		if err := unix.SchedSetaffinity(id, &c.load); err != nil && err != unix.ESRCH {
+		if err := unix.SchedSetaffinity(id, &to); err != nil && !errors.Is(err, unix.ESRCH) {
 			return fmt.Errorf("moving thread %d to its cores: %w", id, err)
 		}
 	}
 	return nil
-}
-
-// start starts cmd on Envoy's core. A child inherits the core of the thread
-// that makes it; moving it later would miss the threads it already has.
-func (c cores) start(cmd *exec.Cmd) error {
-	// The kernel kills the child with its parent, however that ends.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	if err := unix.SchedSetaffinity(0, &c.envoy); err != nil {
-		return fmt.Errorf("choosing envoy's core: %w", err)
-	}
-	started := cmd.Start()
-	if err := unix.SchedSetaffinity(0, &c.load); err != nil {
-		return fmt.Errorf("returning to the cores of the load: %w", err)
-	}
-	return started
 }

@@ -50,10 +50,15 @@ func (b *bench) join(ctx context.Context, v variant, i int) (*member, error) {
 		return nil, err
 	}
 	m := &member{variant: v}
-	if m.envoy, err = startEnvoy(ctx, b.cores, b.binary.Path, b.dir, config, at); err != nil {
+	if m.envoy, err = startEnvoy(ctx, b.cores, b.binary.Path, b.dir, config, at); m.envoy == nil {
 		return nil, err
+	} else if err != nil {
+		return m, err
 	}
 	if err := m.await(ctx, client); err != nil {
+		return m, err
+	}
+	if err := move(m.envoy.cmd.Process.Pid, b.cores.envoy); err != nil {
 		return m, err
 	}
 	if err := m.proveDecisions(ctx, client, stranger); err != nil {

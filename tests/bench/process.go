@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	bootstrapv3 "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
@@ -31,7 +32,8 @@ type process struct {
 	log     *tail
 }
 
-// startEnvoy starts an Envoy in dir, under which modules are looked for.
+// startEnvoy starts an Envoy in dir, under which modules are looked for. The
+// process is returned, to be stopped, even if a later step failed.
 func startEnvoy(ctx context.Context, c cores, binary, dir string, config *bootstrapv3.Bootstrap, at netip.AddrPort) (*process, error) {
 	encoded, err := proto.Marshal(config)
 	if err != nil {
@@ -46,15 +48,17 @@ func startEnvoy(ctx context.Context, c cores, binary, dir string, config *bootst
 	p.cmd = exec.CommandContext(ctx, binary, "--config-path", name,
 		"--concurrency", "1", "--disable-hot-restart", "--log-level", "warning")
 	p.cmd.Dir, p.cmd.Stdout, p.cmd.Stderr, p.cmd.WaitDelay = dir, p.log, p.log, time.Second
+	// The kernel kills it with this process, however that ends.
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	p.started = time.Now()
-	if err := c.start(p.cmd); err != nil {
+	if err := p.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("starting envoy: %w", err)
 	}
 	go func() {
 		p.cmd.Wait() // how it ended does not matter; that it did is an error elsewhere
 		close(p.exited)
 	}()
-	return p, nil
+	return p, move(p.cmd.Process.Pid, c.all)
 }
 
 // stop kills the process and waits for its end.

@@ -28,8 +28,8 @@ const (
 	policyList
 	// matcherTree is native RBAC that looks the principal up in a map.
 	matcherTree
-	// sidecar is the module as sidecars run it, both forms.
-	sidecar
+	// bothForms is the module as sidecars run it, both forms.
+	bothForms
 	// accessForm is the module without the form that ends connections.
 	accessForm
 )
@@ -101,13 +101,13 @@ func variants(modules []namedModule, smoke bool, only *regexp.Regexp) []variant 
 		{"native policy list, 1,000", policyList, 1000, ""},
 		{"native matcher tree, 10", matcherTree, 10, ""},
 		{"native matcher tree, 1,000", matcherTree, 1000, ""},
-		{"wasmesh, 10", sidecar, 10, ours},
-		{"wasmesh, 1,000", sidecar, 1000, ours},
-		{"wasmesh, 10,000", sidecar, 10000, ours},
+		{"wasmesh, 10", bothForms, 10, ours},
+		{"wasmesh, 1,000", bothForms, 1000, ours},
+		{"wasmesh, 10,000", bothForms, 10000, ours},
 		{"wasmesh, 1,000, access form only", accessForm, 1000, ours},
 	}
 	for _, m := range modules[1:] {
-		all = append(all, variant{"wasmesh, 1,000, module " + m.name, sidecar, 1000, m.digest})
+		all = append(all, variant{"wasmesh, 1,000, module " + m.name, bothForms, 1000, m.digest})
 	}
 	if smoke {
 		all = []variant{all[0], all[2], all[4], all[7]}

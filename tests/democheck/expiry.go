@@ -5,13 +5,9 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"net/http"
 	"net/netip"
 	"time"
-
-	"golang.org/x/net/http2"
 
 	"github.com/wasmesh/wasmesh/controlplane/mesh"
 	"github.com/wasmesh/wasmesh/examples/bookstore/demo"
@@ -34,101 +30,74 @@ type member struct {
 	expires time.Time
 }
 
-// session is one of its connections.
-type session struct {
-	conn    *watchedConn
-	client  *http2.ClientConn
+// expired is what a client saw whose leaf ended.
+type expired struct {
+	first   int // code of its first answer
 	resumed bool
+	tickets int
+	life    life
+	// tried and answered are connections after the end.
+	tried, answered int
+	err             error
 }
 
-// watchedConn notes when reading first failed: when the other side ended it.
-type watchedConn struct {
-	net.Conn
-	ended chan time.Time
-}
-
-func (c *watchedConn) Read(b []byte) (int, error) {
-	n, err := c.Conn.Read(b)
-	if err != nil {
-		select {
-		case c.ended <- time.Now():
-		default:
-		}
-	}
-	return n, err
-}
-
-func (m *member) open(ctx context.Context) (*session, error) {
-	raw, err := (&net.Dialer{Timeout: answerTimeout}).DialContext(ctx, "tcp", m.to.String())
-	if err != nil {
-		return nil, err
-	}
-	conn := &watchedConn{raw, make(chan time.Time, 1)}
-	secure := tls.Client(conn, m.config)
-	if err := secure.HandshakeContext(ctx); err != nil {
-		raw.Close()
-		return nil, err
-	}
-	client, err := new(http2.Transport).NewClientConn(secure)
-	if err != nil {
-		raw.Close()
-		return nil, err
-	}
-	return &session{conn, client, secure.ConnectionState().DidResume}, nil
-}
-
-// get asks for what the buyer may have.
-func (s *session) get(ctx context.Context) (int, error) {
-	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
-	defer cancel()
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://bookstore/books-bought", nil)
-	if err != nil {
-		return 0, err
-	}
-	answer, err := s.client.RoundTrip(r)
-	if err != nil {
-		return 0, err
-	}
-	defer answer.Body.Close()
-	_, err = io.Copy(io.Discard, answer.Body)
-	return answer.StatusCode, err
-}
-
-// expiry is line 7, second half: a client whose leaf has ended has no more to
-// say, on the connection it has open and on any other.
-func (c *check) expiry(ctx context.Context) error {
+// beginExpiry starts a client with a brief leaf. It needs the policy to be in
+// force for the time that the leaf lives, and a moment longer; what it saw is
+// told by expiry.
+func (c *check) beginExpiry(ctx context.Context) error {
 	m, err := c.briefMember()
 	if err != nil {
 		return err
 	}
+	c.expired = make(chan expired, 1)
+	go func() { c.expired <- m.live(ctx) }()
+	return nil
+}
+
+// live uses a connection until it is ended, and then tries for new ones.
+func (m *member) live(ctx context.Context) (e expired) {
 	s, err := m.open(ctx)
 	if err != nil {
-		return fmt.Errorf("a member with a good leaf cannot connect to bookstore-v1: %w", err)
+		e.err = fmt.Errorf("a member with a good leaf cannot connect to bookstore-v1: %w", err)
+		return e
 	}
-	defer s.conn.Close()
-	first, err := s.get(ctx)
-	if err != nil {
-		return err
+	defer s.close()
+	if e.first, e.err = s.get(ctx); e.err != nil {
+		return e
 	}
 	again, err := m.again(ctx)
 	if err != nil {
-		return err
+		e.err = err
+		return e
 	}
-	life := s.watch(ctx, m.expires)
-	late, answered := m.knock(ctx)
-	c.line("7", "a leaf that ended: the open connection is ended", errors.Join(goodBefore(first), life.judge()),
+	e.resumed = s.resumed || again.resumed
+	e.life = s.watch(ctx, m.expires)
+	e.tried, e.answered = m.knock(ctx)
+	e.tickets = int(m.tickets.puts.Load())
+	return e
+}
+
+// expiry is line 7, second half: a client whose leaf has ended has no more to
+// say, on the connection it has open and on any other.
+func (c *check) expiry(context.Context) error {
+	e := <-c.expired
+	if e.err != nil {
+		return e.err
+	}
+	l := e.life
+	c.line("7", "a leaf that ended: the open connection is ended", errors.Join(goodBefore(e.first), l.judge()),
 		"first %d, %d x 200 until the end; closed %d ms after it, %d x 403 and %d x 200 in between",
-		first, life.good, life.closed.Milliseconds(), life.refused, life.late)
+		e.first, l.good, l.closed.Milliseconds(), l.refused, l.late)
 	var failure error
-	if answered > 0 || late == 0 {
-		failure = fmt.Errorf("%d of %d connections after the end were answered", answered, late)
+	if e.answered > 0 || e.tried == 0 {
+		failure = fmt.Errorf("%d of %d connections after the end were answered", e.answered, e.tried)
 	}
-	c.line("7", "a leaf that ended: no new connection is answered", failure, "%d tried, %d answered", late, answered)
+	c.line("7", "a leaf that ended: no new connection is answered", failure, "%d tried, %d answered", e.tried, e.answered)
 	failure = nil
-	if puts := m.tickets.puts.Load(); puts > 0 || again.resumed || s.resumed {
-		failure = fmt.Errorf("%d session tickets were issued, resumed: %t", puts, again.resumed)
+	if e.tickets > 0 || e.resumed {
+		failure = fmt.Errorf("%d session tickets were issued, resumed: %t", e.tickets, e.resumed)
 	}
-	c.line("7", "no TLS session can be resumed", failure, "%d tickets, second connection resumed: %t", m.tickets.puts.Load(), again.resumed)
+	c.line("7", "no TLS session can be resumed", failure, "%d tickets, resumed: %t", e.tickets, e.resumed)
 	return nil
 }
 
@@ -167,7 +136,7 @@ func (m *member) again(ctx context.Context) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer s.conn.Close()
+	defer s.close()
 	code, err := s.get(ctx)
 	if err == nil && code != http.StatusOK {
 		err = fmt.Errorf("the second connection of a good leaf got %d", code)
@@ -178,7 +147,7 @@ func (m *member) again(ctx context.Context) (*session, error) {
 // life is what a connection saw around the end of its leaf.
 type life struct {
 	good, late, refused int
-	other               []int
+	other               []int // further codes; 0 for no answer
 	// closed is how long after the end of the leaf the connection was ended;
 	// negative if it never was.
 	closed time.Duration
@@ -189,14 +158,14 @@ func (s *session) watch(ctx context.Context, expires time.Time) life {
 	l := life{closed: -1}
 	for time.Now().Before(expires.Add(endLimit + time.Second)) {
 		select {
-		case at := <-s.conn.ended:
-			l.closed = at.Sub(expires)
+		case <-s.ended:
+			l.closed = s.endedAt.Sub(expires)
 			return l
 		case <-time.After(beat):
 		}
 		code, err := s.get(ctx)
 		switch after := time.Now().After(expires); {
-		case err != nil:
+		case err != nil && s.hasEnded():
 		case code == http.StatusOK && !after:
 			l.good++
 		case code == http.StatusOK:
@@ -208,6 +177,15 @@ func (s *session) watch(ctx context.Context, expires time.Time) life {
 		}
 	}
 	return l
+}
+
+func (s *session) hasEnded() bool {
+	select {
+	case <-s.ended:
+		return true
+	default:
+		return false
+	}
 }
 
 func (l life) judge() error {
@@ -233,7 +211,7 @@ func (m *member) knock(ctx context.Context) (tried, answered int) {
 		if _, err := s.get(ctx); err == nil {
 			answered++
 		}
-		s.conn.Close()
+		s.close()
 	}
 	return tried, answered
 }

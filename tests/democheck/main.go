@@ -46,7 +46,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return 2
 	}
 	begun := time.Now()
-	c := &check{out: stdout, verbose: *verbose}
+	c := &check{out: stdout, verbose: *verbose, begun: begun}
 	err := c.run(ctx, o, *source)
 	if err != nil {
 		fmt.Fprintln(stdout, "FAIL", err)
@@ -83,7 +83,7 @@ func (c *check) run(ctx context.Context, o demo.Options, source string) (err err
 	defer func() { err = errors.Join(err, c.end()) }()
 	ctx = c.mesh.Context()
 	for _, step := range []func(context.Context) error{
-		c.withoutPolicy, c.policyArrives, c.tricks, c.split, c.policyLeaves, c.flips, c.impostor, c.expiry,
+		c.withoutPolicy, c.policyArrives, c.tricks, c.beginExpiry, c.split, c.policyLeaves, c.flips, c.impostor, c.expiry,
 	} {
 		if err := step(ctx); err != nil {
 			return err
@@ -98,6 +98,8 @@ type check struct {
 	verbose bool
 	mesh    *demo.Mesh
 	files   *manifests
+	begun   time.Time
+	expired chan expired
 	lines   int
 	failed  int
 }

@@ -119,7 +119,7 @@ func (c *check) turn(ctx context.Context, code int, change func() (time.Time, er
 	if err != nil {
 		return 0, nil, err
 	}
-	if err := c.mesh.Await(effectLimit, "the policy in every sidecar", c.mesh.Applied); err != nil {
+	if err := c.mesh.AwaitPolicy(effectLimit); err != nil {
 		return 0, nil, err
 	}
 	_, mismatch, err = c.settled(ctx, before)

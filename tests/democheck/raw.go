@@ -24,11 +24,18 @@ const (
 type reply struct {
 	code int
 	body string
+	// length is what the answer says of its body; a HEAD has only that.
+	length int64
 }
 
-// fromFilter reports whether the answer is the mesh's own denial at the
-// destination, by its words.
-func (r reply) fromFilter() bool { return r.body == "access denied\n" }
+// denial is the body of the filter's own denials.
+const denial = "access denied\n"
+
+// fromFilter reports whether the answer is the filter's denial at the
+// destination, by its words or, for a HEAD, by their number.
+func (r reply) fromFilter() bool {
+	return r.body == denial || r.body == "" && r.length == int64(len(denial))
+}
 
 // send opens a connection, sends bytes as they are, and returns every answer
 // that comes before the connection ends or falls silent.
@@ -78,5 +85,5 @@ func readReply(in *bufio.Reader, method string) (reply, error) {
 			return reply{}, fmt.Errorf("the answer's body: %w", err)
 		}
 	}
-	return reply{answer.StatusCode, body.String()}, nil
+	return reply{answer.StatusCode, body.String(), answer.ContentLength}, nil
 }

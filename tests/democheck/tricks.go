@@ -61,8 +61,8 @@ func thiefPaths() []trick {
 		{"absolute form", get("http://bookstore/buy-a-book"), 403},
 		{"absolute form for another host", get("http://bookwarehouse/restock-books"), 403},
 		{"no slash", get("buy-a-book"), 400},
-		{"every path at once", request("OPTIONS", "*"), 403},
-		{"a tunnel", request("CONNECT", "bookstore:14001"), 403},
+		{"every path at once", request("OPTIONS", "*"), 400},
+		{"a tunnel", request("CONNECT", "bookstore:14001"), 400},
 	}
 }
 
@@ -81,7 +81,7 @@ func thiefHeaders() []trick {
 		{"HEAD", request("HEAD", "/buy-a-book"), 403},
 		{"a header name with underscores", get("/buy-a-book", "x_early_reader: yes"), 400},
 		{"a header that is granted, twice", get("/preview/new", "x-early-reader: yes", "x-early-reader: yes"), 403},
-		{"two hosts", get("/buy-a-book", "Host: bookwarehouse"), 400},
+		{"two hosts", get("/buy-a-book", "Host: bookwarehouse"), 403},
 		{"a host with a port and a dot", lines("GET /buy-a-book HTTP/1.1", "Host: bookstore.:14001"), 403},
 		{"no host", lines("GET /buy-a-book HTTP/1.1"), 400},
 		{"NUL in a value", get("/buy-a-book", "x-early-reader: yes\x00no"), 400},
@@ -117,7 +117,7 @@ func buyerPaths() []trick {
 		{"out by encoded backslashes", get("/buy-a-book/..%5cadmin"), 400},
 		{"out by backslashes", get(`/buy-a-book\..\admin`), 403},
 		{"out by dots with parameters", get("/buy-a-book/..;/admin"), 403},
-		{"out by encoded parameters", get("/buy-a-book/..%3b/admin"), 403},
+		{"out by encoded parameters", get("/buy-a-book/..%3b/admin"), 400},
 		{"out by an absolute form", get("http://bookstore/books-bought/../admin"), 403},
 		{"a longer path", get("/books-bought-by/anyone"), 403},
 		{"a path below", get("/books-bought/all"), 403},
@@ -126,7 +126,7 @@ func buyerPaths() []trick {
 		{"an encoded NUL", get("/books-bought%00.txt"), 400},
 		{"an encoded question mark", get("/books-bought%3fx"), 403},
 		{"a fragment", get("/books-bought#/admin"), 400},
-		{"every path at once", request("OPTIONS", "*"), 403},
+		{"every path at once", request("OPTIONS", "*"), 400},
 	}
 }
 

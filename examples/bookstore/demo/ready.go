@@ -84,25 +84,36 @@ func policyOf(s *mesh.Snapshot, w mesh.Workload, metrics Metrics) Policy {
 	return p
 }
 
-// Applied returns nil if every sidecar of the cast that serves something runs
-// the policy that the manifests ask for.
-func (m *Mesh) Applied(ctx context.Context) error {
+// AwaitPolicy returns when every sidecar of the cast that serves something runs
+// the policy that the manifests ask for now.
+func (m *Mesh) AwaitPolicy(limit time.Duration) error {
 	s, err := m.Now()
 	if err != nil {
 		return err
 	}
-	for _, member := range m.cast {
-		w, ok := s.Workload(member.workload)
-		if !ok || len(w.Ports) == 0 {
-			continue
+	return m.Await(limit, "the policy in every sidecar", func(ctx context.Context) error {
+		for _, member := range m.cast {
+			w, ok := s.Workload(member.workload)
+			if !ok || len(w.Ports) == 0 {
+				continue
+			}
+			if err := m.runsPolicy(ctx, s, w); err != nil {
+				return err
+			}
 		}
-		metrics, err := m.Sidecars[w.Name].Metrics(ctx, traffic.PolicyVersion)
-		if err != nil {
-			return err
-		}
-		if p := policyOf(s, w, metrics); !p.Applied() {
-			return fmt.Errorf("%s runs policy %013x, the manifests ask for %013x", w.Name, p.Running, p.Wanted)
-		}
+		return nil
+	})
+}
+
+// runsPolicy returns nil if the sidecar of a workload runs the policy that s
+// asks for.
+func (m *Mesh) runsPolicy(ctx context.Context, s *mesh.Snapshot, w mesh.Workload) error {
+	metrics, err := m.Sidecars[w.Name].Metrics(ctx, traffic.PolicyVersion)
+	if err != nil {
+		return err
+	}
+	if p := policyOf(s, w, metrics); !p.Applied() {
+		return fmt.Errorf("%s runs policy %013x, the manifests ask for %013x", w.Name, p.Running, p.Wanted)
 	}
 	return nil
 }
@@ -136,14 +147,7 @@ func (m *Mesh) ready(ctx context.Context, name mesh.Name) error {
 	if err := accepts(ctx, append(outboundOf(m.Snapshot, w), inboundOf(w)...)); err != nil || len(w.Ports) == 0 {
 		return err
 	}
-	metrics, err := m.Sidecars[name].Metrics(ctx, traffic.PolicyVersion)
-	if err != nil {
-		return err
-	}
-	if p := policyOf(m.Snapshot, w, metrics); !p.Applied() {
-		return fmt.Errorf("it runs policy %013x instead of %013x", p.Running, p.Wanted)
-	}
-	return nil
+	return m.runsPolicy(ctx, m.Snapshot, w)
 }
 
 // settled returns nil if the proxy is connected and took all it was sent.

@@ -1,0 +1,47 @@
+package rig
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os/exec"
+	"path/filepath"
+
+	"github.com/wasmesh/wasmesh/filters/wasmtest"
+	"github.com/wasmesh/wasmesh/injector/envoy"
+)
+
+const project = "github.com/wasmesh/wasmesh"
+
+// Programs are the files that a mesh consists of.
+type Programs struct {
+	// Wasmesh is the command, Sidecar wasmesh-sidecar.
+	Wasmesh, Sidecar string
+	// Module is the filter module that every sidecar runs.
+	Module string
+	Envoy  string
+}
+
+// Build compiles what is in the source tree into dir, so that no test judges a
+// binary of yesterday, and finds an Envoy, if need be by fetching it into tools.
+func Build(ctx context.Context, dir, tools string) (Programs, error) {
+	p := Programs{
+		Wasmesh: filepath.Join(dir, "wasmesh"),
+		Sidecar: filepath.Join(dir, "wasmesh-sidecar"),
+		Module:  filepath.Join(dir, "mesh.wasm"),
+	}
+	commands := exec.CommandContext(ctx, "go", "build", "-o", dir+string(filepath.Separator), project, project+"/injector/wasmesh-sidecar")
+	if out, err := commands.CombinedOutput(); err != nil {
+		return p, fmt.Errorf("building wasmesh and wasmesh-sidecar: %w: %s", err, bytes.TrimSpace(out))
+	}
+	if err := wasmtest.Build(ctx, project+"/filters/modules/mesh", p.Module); err != nil {
+		return p, err
+	}
+	found, err := envoy.Find(ctx, tools)
+	if err != nil {
+		return p, err
+	}
+	// Sidecars start it in a folder of their own.
+	p.Envoy, err = filepath.Abs(found.Path)
+	return p, err
+}

@@ -1,0 +1,212 @@
+// Package rig runs a whole mesh for tests, out of the parts that ship: the
+// control plane in this process, and beside each workload a sidecar process
+// with its Envoy, which joins with a token and speaks mutual TLS.
+//
+// It replaces nothing by a stand-in and judges nothing. It must never leave a
+// process behind, however the test ends, and never wait without a bound.
+package rig
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/wasmesh/wasmesh/controlplane"
+	"github.com/wasmesh/wasmesh/controlplane/ca"
+	"github.com/wasmesh/wasmesh/controlplane/mesh"
+	"github.com/wasmesh/wasmesh/controlplane/smi"
+	"github.com/wasmesh/wasmesh/injector/sidecar"
+)
+
+// Options say what to run.
+type Options struct {
+	// Manifests is the folder that the control plane watches.
+	Manifests string
+	// Settings hold for the whole mesh.
+	Settings smi.Settings
+	// Workloads are those that get a sidecar.
+	Workloads []mesh.Name
+	Programs  Programs
+}
+
+// Mesh is a running mesh.
+type Mesh struct {
+	options   Options
+	work      string // state and logs
+	memory    string // the sidecars' run folders
+	xds, join string // host:port of the control plane
+	starter   *starter
+	sidecars  map[mesh.Name]*process
+	served    chan error // how the control plane ended
+	// ctx ends when a part of the mesh ended by itself; the cause says which.
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+}
+
+// errStopped is why a mesh ends that was asked to.
+var errStopped = errors.New("the mesh was stopped")
+
+// Start brings the mesh up and returns when every sidecar is ready. If it does
+// not come up, nothing is left, and the error says which part is to blame.
+func Start(ctx context.Context, o Options) (*Mesh, error) {
+	m := &Mesh{options: o, sidecars: map[mesh.Name]*process{}}
+	m.ctx, m.cancel = context.WithCancelCause(ctx)
+	if err := m.start(); err != nil {
+		return nil, errors.Join(err, m.Stop())
+	}
+	return m, nil
+}
+
+func (m *Mesh) start() error {
+	if err := m.makeFolders(); err != nil {
+		return err
+	}
+	authority, err := ca.Open(m.state(), ca.Options{TrustDomain: m.options.Settings.TrustDomain})
+	if err != nil {
+		return err
+	}
+	if err := m.startControlPlane(); err != nil {
+		return err
+	}
+	m.starter = newStarter()
+	for _, w := range m.options.Workloads {
+		token, err := authority.CreateToken(w, readyTimeout)
+		if err != nil {
+			return err
+		}
+		if err := m.startSidecar(w, token); err != nil {
+			return err
+		}
+	}
+	for _, w := range m.options.Workloads {
+		if err := m.Await(readyTimeout, "the sidecar of "+w.String(), func(ctx context.Context) error { return m.ready(ctx, w) }); err != nil {
+			return fmt.Errorf("%w\nthe sidecar said last:\n%s\nthe control plane said last:\n%s", err, m.sidecars[w].tail(), tail(m.controlPlaneLog()))
+		}
+	}
+	return nil
+}
+
+// makeFolders keeps names short: a Unix socket's path has 107 bytes at most.
+func (m *Mesh) makeFolders() (err error) {
+	if m.work, err = os.MkdirTemp("", "rig"); err != nil {
+		return fmt.Errorf("work folder: %w", err)
+	}
+	if m.memory, err = os.MkdirTemp("/dev/shm", "rig"); err != nil {
+		m.memory, err = os.MkdirTemp("", "rig")
+	}
+	return err
+}
+
+func (m *Mesh) state() string           { return filepath.Join(m.work, "state") }
+func (m *Mesh) modules() string         { return filepath.Join(m.work, "modules") }
+func (m *Mesh) status() string          { return filepath.Join(m.work, "status.sock") }
+func (m *Mesh) controlPlaneLog() string { return filepath.Join(m.work, "controlplane.log") }
+
+func (m *Mesh) runDir(w mesh.Name) string {
+	return filepath.Join(m.memory, w.Namespace+"."+w.Name)
+}
+
+// startControlPlane returns when it has a module and a mesh to serve: a token is
+// refused before that.
+func (m *Mesh) startControlPlane() (err error) {
+	if m.xds, err = freeAddress(m.ctx); err != nil {
+		return err
+	}
+	if m.join, err = freeAddress(m.ctx); err != nil {
+		return err
+	}
+	log, err := os.Create(m.controlPlaneLog())
+	if err != nil {
+		return fmt.Errorf("log of the control plane: %w", err)
+	}
+	options := controlplane.Options{
+		Source: m.options.Manifests, State: m.state(), Module: m.options.Programs.Module, Modules: m.modules(),
+		XDS: m.xds, Join: m.join, Status: m.status(), Settings: m.options.Settings,
+		LeafLifetime: ca.DefaultLeafLifetime, Log: slog.New(slog.NewTextHandler(log, nil)),
+	}
+	m.served = make(chan error, 1)
+	go func() {
+		err := controlplane.Run(m.ctx, options)
+		log.Close()
+		m.served <- err
+		m.cancel(fmt.Errorf("the control plane ended by itself: %w", err))
+	}()
+	return m.Await(readyTimeout, "the control plane", func(ctx context.Context) error {
+		s, err := m.Status(ctx)
+		if err == nil && s.Module == "" {
+			err = errors.New("it has no good module")
+		}
+		return err
+	})
+}
+
+// freeAddress finds a port nobody listens at. Another program could take it
+// before we do; the control plane then says so.
+func freeAddress(ctx context.Context) (string, error) {
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", fmt.Errorf("looking for a free port: %w", err)
+	}
+	return l.Addr().String(), l.Close()
+}
+
+func (m *Mesh) startSidecar(w mesh.Name, token string) error {
+	dir := filepath.Join(m.work, w.Namespace+"."+w.Name)
+	file := filepath.Join(dir, "token")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("folder of the sidecar of %s: %w", w, err)
+	}
+	if err := os.WriteFile(file, []byte(token), 0o600); err != nil {
+		return fmt.Errorf("join token of %s: %w", w, err)
+	}
+	p, err := m.starter.start("the sidecar of "+w.String(), filepath.Join(dir, "log"), m.options.Programs.Sidecar,
+		[]string{
+			"--join-url", "https://" + m.join, "--xds", m.xds, "--token-file", file,
+			"--state", filepath.Join(dir, "state"), "--run", m.runDir(w), "--modules", m.modules(),
+			"--envoy", m.options.Programs.Envoy, "--concurrency", "1", "--drain-time", "0s",
+		}, m.cancel)
+	if err == nil {
+		m.sidecars[w] = p
+	}
+	return err
+}
+
+// Admin is the admin interface of a workload's Envoy.
+func (m *Mesh) Admin(w mesh.Name) sidecar.Admin {
+	return sidecar.Admin{Socket: filepath.Join(m.runDir(w), sidecar.AdminSocket)}
+}
+
+// Stop ends every process and returns when they have ended. The error names
+// those that had to be killed.
+func (m *Mesh) Stop() error {
+	var failures []error
+	for _, p := range m.sidecars {
+		p.ask()
+	}
+	for _, p := range m.sidecars {
+		failures = append(failures, p.end(stopTimeout))
+	}
+	m.cancel(errStopped)
+	if m.served != nil {
+		select {
+		case err := <-m.served:
+			failures = append(failures, err)
+		case <-time.After(stopTimeout):
+			failures = append(failures, fmt.Errorf("the control plane did not end within %v", stopTimeout))
+		}
+	}
+	if m.starter != nil {
+		m.starter.close()
+	}
+	for _, dir := range []string{m.work, m.memory} {
+		if dir != "" {
+			failures = append(failures, os.RemoveAll(dir))
+		}
+	}
+	return errors.Join(failures...)
+}

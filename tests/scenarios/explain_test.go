@@ -1,0 +1,59 @@
+package scenarios
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os/exec"
+
+	"github.com/wasmesh/wasmesh/controlplane/explain"
+	"github.com/wasmesh/wasmesh/filters/policy"
+)
+
+// explainer asks `wasmesh explain`, as a person would.
+type explainer struct {
+	program string
+	folder  string
+}
+
+func (*explainer) tellsRule() bool { return true }
+
+func (e *explainer) begin(_ context.Context, s stage) error {
+	e.folder = s.folder
+	return nil
+}
+
+func (e *explainer) ask(ctx context.Context, c call) (verdict, error) {
+	args := []string{
+		"explain", "-f", e.folder, "--trust-domain", trustDomain, "-o", "json",
+		"--from", c.caller.ServiceAccount.String(),
+		"--to", fmt.Sprintf("%s:%d", c.server.ServiceAccount, c.port),
+		c.method, c.target, "-H", "Host: " + c.host(),
+	}
+	for _, h := range c.others() {
+		args = append(args, "-H", h.Name+": "+h.Value)
+	}
+	out, err := exec.CommandContext(ctx, e.program, args...).Output()
+	code := 0
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		code = exit.ExitCode()
+	} else if err != nil {
+		return verdict{}, err
+	}
+	if code > 1 {
+		return verdict{}, fmt.Errorf("exit code %d: %s", code, exit.Stderr)
+	}
+	var answer explain.Answer
+	if err := json.Unmarshal(out, &answer); err != nil {
+		return verdict{}, fmt.Errorf("%w in %q", err, out)
+	}
+	if answer.Allow != (code == 0) {
+		return verdict{}, fmt.Errorf("exit code %d, but the answer says allow: %v", code, answer.Allow)
+	}
+	if answer.Allow {
+		return verdict{allow, answer.Rule}, nil
+	}
+	return refusal(policy.Reason(answer.Reason)), nil
+}

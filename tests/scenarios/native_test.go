@@ -1,0 +1,67 @@
+package scenarios
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/wasmesh/wasmesh/controlplane/mesh"
+	"github.com/wasmesh/wasmesh/controlplane/xds"
+	"github.com/wasmesh/wasmesh/filters/policy"
+)
+
+// native decides with the policy package in this process, from the bytes that a
+// filter would be given.
+type native struct{ tables map[mesh.Name]*policy.Table }
+
+func (*native) tellsRule() bool { return true }
+
+func (n *native) begin(_ context.Context, s stage) error {
+	n.tables = map[mesh.Name]*policy.Table{}
+	for _, w := range s.snapshot.Workloads {
+		table, ok := policy.Decode(xds.Table(s.snapshot, w).Encode())
+		if !ok {
+			return errors.New("what the control plane encodes for " + w.Name.String() + " cannot be decoded")
+		}
+		n.tables[w.Name] = table
+	}
+	return nil
+}
+
+func (n *native) ask(_ context.Context, c call) (verdict, error) {
+	v := n.tables[c.server.Name].Decide(policy.Request{
+		Peer:    mesh.SPIFFEID(trustDomain, c.caller.ServiceAccount),
+		Port:    c.port,
+		Method:  c.method,
+		Path:    c.target,
+		Headers: filterHeaders(c.request),
+	})
+	if v.Allow {
+		return verdict{allow, v.Rule}, nil
+	}
+	return refusal(v.Reason), nil
+}
+
+// refusal is a reason as a verdict.
+func refusal(r policy.Reason) verdict {
+	if r == policy.ReasonReject {
+		return verdict{outcome: reject}
+	}
+	return verdict{deny, string(r)}
+}
+
+// filterHeaders are a request's headers as Envoy hands them to a filter: pseudo
+// headers first, Host as one of them, and names in lower case. The scheme is that
+// of the caller, whose sidecar adds TLS to it.
+func filterHeaders(r request) []policy.Header {
+	all := []policy.Header{
+		{Name: ":authority", Value: r.host()},
+		{Name: ":path", Value: r.target},
+		{Name: ":method", Value: r.method},
+		{Name: ":scheme", Value: "http"},
+	}
+	for _, h := range r.others() {
+		all = append(all, policy.Header{Name: strings.ToLower(h.Name), Value: h.Value})
+	}
+	return all
+}
