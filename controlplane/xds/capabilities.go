@@ -2,13 +2,13 @@ package xds
 
 import wasmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/wasm/v3"
 
-// capabilities is all that the module may do and be asked. What it does not
+// Capabilities is all that the module may do and be asked. What it does not
 // need, it cannot do: no call to the network, no shared data, no change to a
 // header. What it does not answer, Envoy does not ask: without the callbacks
 // for bodies, responses and connection data, a request enters the module for
 // its headers and its end only.
-func capabilities() *wasmv3.CapabilityRestrictionConfig {
-	names := []string{
+func Capabilities() []string {
+	return []string{
 		// The module calls.
 		"proxy_close_stream", "proxy_define_metric", "proxy_get_buffer_bytes", "proxy_get_header_map_pairs",
 		"proxy_get_property", "proxy_increment_metric", "proxy_log", "proxy_record_metric",
@@ -21,6 +21,10 @@ func capabilities() *wasmv3.CapabilityRestrictionConfig {
 		"fd_fdstat_get", "fd_fdstat_set_flags", "fd_prestat_dir_name", "fd_prestat_get", "fd_write",
 		"poll_oneoff", "proc_exit", "random_get", "sched_yield",
 	}
+}
+
+func capabilities() *wasmv3.CapabilityRestrictionConfig {
+	names := Capabilities()
 	allowed := make(map[string]*wasmv3.SanitizationConfig, len(names))
 	for _, name := range names {
 		allowed[name] = &wasmv3.SanitizationConfig{}

@@ -113,10 +113,9 @@ func (b *builder) lifetimeConfig() *corev3.TypedExtensionConfig {
 // that they share one VM in each worker.
 func (b *builder) plugin(name string, c config.Config) *wasmv3.PluginConfig {
 	return &wasmv3.PluginConfig{
-		Name:                        name,
-		RootId:                      name,
-		Configuration:               pack(wrapperspb.Bytes(c.Encode())),
-		CapabilityRestrictionConfig: capabilities(),
+		Name:          name,
+		RootId:        name,
+		Configuration: pack(wrapperspb.Bytes(c.Encode())),
 		// A trap costs its stream and about a tenth of a second; nothing passes
 		// meanwhile.
 		FailurePolicy: wasmv3.FailurePolicy_FAIL_RELOAD,
@@ -124,8 +123,9 @@ func (b *builder) plugin(name string, c config.Config) *wasmv3.PluginConfig {
 			BaseInterval: durationpb.New(reloadInterval),
 		}},
 		Vm: &wasmv3.PluginConfig_VmConfig{VmConfig: &wasmv3.VmConfig{
-			VmId:    "wasmesh." + b.settings.Module,
-			Runtime: "envoy.wasm.runtime.v8",
+			VmId:                        "wasmesh." + b.settings.Module,
+			Runtime:                     "envoy.wasm.runtime.v8",
+			CapabilityRestrictionConfig: capabilities(),
 			Code: &corev3.AsyncDataSource{Specifier: &corev3.AsyncDataSource_Local{Local: &corev3.DataSource{
 				Specifier: &corev3.DataSource_Filename{
 					Filename: ModuleDirectory + b.settings.Module + ".wasm",

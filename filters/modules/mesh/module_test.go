@@ -5,9 +5,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/wasmesh/wasmesh/controlplane/xds"
 	"github.com/wasmesh/wasmesh/filters/config"
 	"github.com/wasmesh/wasmesh/filters/guest"
 	"github.com/wasmesh/wasmesh/filters/pattern"
@@ -95,6 +98,23 @@ func from(uri string, expires int64) wasmtest.StreamInfo {
 
 func get(extra ...string) []wasmtest.Pair {
 	return wasmtest.Pairs(append([]string{":method", "GET", ":path", "/books?page=2", ":authority", "store"}, extra...)...)
+}
+
+// TestCapabilitiesAreWhatTheModuleImports: one more would be a right it does
+// not need, one less would fail it in the sidecar.
+func TestCapabilitiesAreWhatTheModuleImports(t *testing.T) {
+	allowed := slices.DeleteFunc(xds.Capabilities(), func(name string) bool {
+		return strings.HasPrefix(name, "proxy_on_")
+	})
+	var imported []string
+	for _, name := range module.Imports() {
+		imported = append(imported, name[strings.IndexByte(name, '.')+1:])
+	}
+	slices.Sort(allowed)
+	slices.Sort(imported)
+	if imported = slices.Compact(imported); !slices.Equal(allowed, imported) {
+		t.Errorf("allowed  %v\nimported %v", allowed, imported)
+	}
 }
 
 func TestRequests(t *testing.T) {
