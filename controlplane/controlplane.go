@@ -54,7 +54,7 @@ func Run(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	modules, err := openModules(o.Module, o.Modules)
+	modules, err := openModules(o.Module, o.Modules, o.Log)
 	if err != nil {
 		return err
 	}

@@ -28,9 +28,10 @@ type plane struct {
 
 // loop makes every change, however many arrive at once, one pass over the whole
 // input: there is one work key, and the queue of length one is the debouncer.
-func (p *plane) loop(ctx context.Context, changed <-chan struct{}) error {
+func (p *plane) loop(ctx context.Context, changed chan struct{}) error {
+	defer p.modules.close()
 	for {
-		if err := p.reload(ctx); err != nil {
+		if err := p.reload(ctx, changed); err != nil {
 			return err
 		}
 		select {
@@ -42,7 +43,7 @@ func (p *plane) loop(ctx context.Context, changed <-chan struct{}) error {
 }
 
 // reload reads everything again and publishes what is good of it.
-func (p *plane) reload(ctx context.Context) error {
+func (p *plane) reload(ctx context.Context, changed chan<- struct{}) error {
 	objects, problems, err := p.source.Reload()
 	if err != nil && p.snapshot.Load() == nil {
 		return err
@@ -55,7 +56,7 @@ func (p *plane) reload(ctx context.Context) error {
 	problems = append(problems, more...)
 	p.good = good
 	p.snapshot.Store(snapshot)
-	digest, problem := p.modules.reload(ctx, snapshot)
+	digest, problem := p.modules.reload(ctx, snapshot, changed)
 	if problem != nil {
 		problems = append(problems, *problem)
 	}

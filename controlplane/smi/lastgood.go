@@ -1,6 +1,8 @@
 package smi
 
 import (
+	"slices"
+
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/wasmesh/wasmesh/controlplane/mesh"
@@ -50,18 +52,46 @@ func lastGood[T metav1.Object](kind string, last, next []T, broken map[mesh.Obje
 }
 
 // Settle makes the snapshot to serve: that of next with every Broken object put
-// back to its form in last. It returns the snapshot, the objects it is made of,
-// which are last for the next time, and the problems of next. A reader that
-// starts anew gives empty objects as last, and sees what a control plane that
-// starts anew would serve.
+// back to its form in last. One that has no form in last is used as far as it
+// can be: its broken parts grant nothing (smi-rules 39). Settle returns the
+// snapshot, what is last for the next time, and the problems of next. A reader
+// that starts anew gives empty objects as last, and sees what a control plane
+// that starts anew would serve.
 func Settle(last, next Objects, settings Settings) (*mesh.Snapshot, Objects, []mesh.Problem) {
 	snapshot, problems := Snapshot(next, settings)
 	good := LastGood(last, next, problems)
 	for _, p := range problems {
 		if p.Effect == mesh.Broken {
-			snapshot, _ = Snapshot(good, settings)
+			snapshot, _ = Snapshot(LastGood(withNew(last, next), next, problems), settings)
 			break
 		}
 	}
 	return snapshot, good, problems
+}
+
+// withNew is last with those objects of next that last does not have.
+func withNew(last, next Objects) Objects {
+	return Objects{
+		Services:        addNew(last.Services, next.Services),
+		ServiceAccounts: addNew(last.ServiceAccounts, next.ServiceAccounts),
+		TrafficTargets:  addNew(last.TrafficTargets, next.TrafficTargets),
+		HTTPRouteGroups: addNew(last.HTTPRouteGroups, next.HTTPRouteGroups),
+		TCPRoutes:       addNew(last.TCPRoutes, next.TCPRoutes),
+		TrafficSplits:   addNew(last.TrafficSplits, next.TrafficSplits),
+		Workloads:       addNew(last.Workloads, next.Workloads),
+	}
+}
+
+func addNew[T metav1.Object](last, next []T) []T {
+	known := map[mesh.Name]bool{}
+	for _, o := range last {
+		known[nameOf(o)] = true
+	}
+	out := slices.Clone(last)
+	for _, o := range next {
+		if !known[nameOf(o)] {
+			out = append(out, o)
+		}
+	}
+	return out
 }

@@ -78,8 +78,13 @@ func (r *resolver) match(o mesh.Object, field string, m specs.HTTPMatch) policy.
 	out.Methods = r.methods(o, field, m.Methods)
 	for _, name := range slices.Sorted(maps.Keys(m.Headers)) {
 		where := fmt.Sprintf("%s.headers[%s]", field, name)
-		if !isHeaderName(name) {
+		if !isToken(name) {
 			r.broken(o, where, fmt.Sprintf("%q is not a header name; the match grants nothing until then.", name), "Write it like x-version.")
+			continue
+		}
+		if strings.Contains(name, "_") {
+			r.broken(o, where, fmt.Sprintf("header %q has an underscore, and sidecars refuse requests with such a header; the match grants nothing until then.", name),
+				fmt.Sprintf("Use a name like %s.", strings.ReplaceAll(name, "_", "-")))
 			continue
 		}
 		value := r.compile(o, where, m.Headers[name], pattern.Value)
@@ -114,9 +119,6 @@ func (r *resolver) methods(o mesh.Object, field string, methods []string) []stri
 	}
 	return slices.Compact(slices.Sorted(slices.Values(methods)))
 }
-
-// isHeaderName accepts a field name, and a pseudo header with its colon.
-func isHeaderName(name string) bool { return isToken(strings.TrimPrefix(name, ":")) }
 
 // isToken follows RFC 9110, section 5.6.2.
 func isToken(s string) bool {

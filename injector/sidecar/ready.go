@@ -14,6 +14,7 @@ import (
 const (
 	listenersReceived = "listener_manager.lds.update_success"
 	listenersWarming  = "listener_manager.total_listeners_warming"
+	workersStarted    = "listener_manager.workers_started"
 	policyVersion     = "wasmcustom." + traffic.PolicyVersion
 )
 
@@ -22,7 +23,7 @@ const (
 // runs. Envoy's own /ready knows nothing of the filter, so it is not asked.
 // If the answer is no, waiting says for what.
 func (a Admin) Ready(ctx context.Context) (ready bool, waiting string, err error) {
-	filter := "^(" + strings.ReplaceAll(strings.Join([]string{listenersReceived, listenersWarming, policyVersion}, "|"), ".", `\.`) + ")"
+	filter := "^(" + strings.ReplaceAll(strings.Join([]string{listenersReceived, listenersWarming, workersStarted, policyVersion}, "|"), ".", `\.`) + ")"
 	body, err := a.Get(ctx, "/stats?filter="+url.QueryEscape(filter))
 	if err != nil {
 		return false, "", err
@@ -30,6 +31,10 @@ func (a Admin) Ready(ctx context.Context) (ready bool, waiting string, err error
 	stats := parseStats(string(body))
 	if stats[listenersReceived] == 0 {
 		return false, "the control plane's first configuration", nil
+	}
+	// Before that, Envoy counts listeners that wait for their filters as active.
+	if stats[workersStarted] == 0 {
+		return false, "envoy to begin accepting", nil
 	}
 	if n := stats[listenersWarming]; n > 0 {
 		return false, fmt.Sprintf("%d listeners that are warming", n), nil

@@ -16,6 +16,9 @@ func (c *check) end() error {
 	if err != nil {
 		return err
 	}
+	if c.failed > 0 {
+		c.complaints()
+	}
 	begun := time.Now()
 	failure := c.mesh.Stop()
 	took := time.Since(begun)
@@ -32,4 +35,14 @@ func (c *check) end() error {
 	}
 	c.line("8", "after the end, no process is left", failure, "%d before, %d after, %.1f s", len(running), len(left), took.Seconds())
 	return nil
+}
+
+// complaints prints what the parts of the mesh warned of, for whoever looks for
+// the cause of a failed line. The logs themselves go with the work folder.
+func (c *check) complaints() {
+	for _, p := range c.mesh.Processes {
+		for _, line := range p.Complaints() {
+			fmt.Fprintf(c.out, "        %s: %s\n", p.Name, line)
+		}
+	}
 }

@@ -20,6 +20,8 @@ const (
 	// endLimit is how long after the end of a leaf its connections may live.
 	endLimit = 5 * time.Second
 	beat     = 100 * time.Millisecond
+	// briefName is the client's, as a workload of the buyer's namespace.
+	briefName = "brief"
 )
 
 // member is an HTTP/2 client that talks to a sidecar as another sidecar would.
@@ -116,7 +118,7 @@ func (c *check) briefMember() (*member, error) {
 		return nil, errors.New("there is no bookstore-v1")
 	}
 	leaf, roots, err := issue(c.mesh.State, mesh.Name{Namespace: demo.Buyer, Name: demo.Buyer},
-		mesh.Name{Namespace: demo.Buyer, Name: "brief"}, briefLife)
+		mesh.Name{Namespace: demo.Buyer, Name: briefName}, briefLife)
 	if err != nil {
 		return nil, err
 	}

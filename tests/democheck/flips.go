@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/wasmesh/wasmesh/controlplane/mesh"
 	"github.com/wasmesh/wasmesh/examples/bookstore/demo"
 )
 
@@ -31,13 +32,45 @@ func (c *check) flips(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	routesBefore, err := c.routeUpdates(ctx)
+	if err != nil {
+		return err
+	}
 	if err := c.rates(ctx, flipBuyer, flipThief); err != nil {
 		return err
 	}
-	begun, waited := time.Now(), 0
+	begun := time.Now()
+	waited, err := c.flipAll(ctx)
+	if err != nil {
+		return err
+	}
+	took := time.Since(begun)
+	delta, mismatch, err := c.settled(ctx, before)
+	if err != nil {
+		return err
+	}
+	routes, err := c.routeUpdates(ctx)
+	if err != nil {
+		return err
+	}
+	routes -= routesBefore
+	var failure error
+	if routes < leastWaited/2 {
+		failure = fmt.Errorf("only %d split edits reached the buyer's sidecar: the line proves nothing", routes)
+	}
+	c.line("6", fmt.Sprintf("%d policy flips, %d split edits under load", policyFlips, splitEdits),
+		errors.Join(mismatch, delta.verdictsOnly(), failure),
+		"%.1f s, %d flips one by one, %d routes; buyer %s; thief %s; others %d, resets %d", took.Seconds(), waited, routes,
+		delta.answers(demo.Buyer), delta.answers(demo.Thief), delta.others(), delta.sum(entry{counted: failures}))
+	return nil
+}
+
+// flipAll makes all flips, and returns how many of them had their effect before
+// the next. When it returns, the last one has.
+func (c *check) flipAll(ctx context.Context) (waited int, err error) {
 	for i := range policyFlips {
 		if err := c.flip(i); err != nil {
-			return err
+			return waited, err
 		}
 		if time.Since(c.begun) > limit-afterFlips && waited >= leastWaited {
 			err = sleep(ctx, hurried)
@@ -46,22 +79,21 @@ func (c *check) flips(ctx context.Context) error {
 			err = c.mesh.AwaitPolicy(effectLimit)
 		}
 		if err != nil {
-			return err
+			return waited, err
 		}
 	}
-	took := time.Since(begun)
-	if err := c.mesh.AwaitPolicy(effectLimit); err != nil {
-		return err
+	return waited, c.mesh.AwaitPolicy(effectLimit)
+}
+
+// routeUpdates is how often the buyer's Envoy took a new route to the bookstore.
+func (c *check) routeUpdates(ctx context.Context) (int, error) {
+	buyer := c.mesh.Sidecars[mesh.Name{Namespace: demo.Buyer, Name: demo.Buyer}]
+	metrics, err := buyer.Metrics(ctx, `rds\.outbound.bookstore/bookstore.14001\.config_reload$`)
+	n := 0
+	for _, m := range metrics { // one, whose name has the route's in it
+		n += int(m.Value)
 	}
-	delta, mismatch, err := c.settled(ctx, before)
-	if err != nil {
-		return err
-	}
-	c.line("6", fmt.Sprintf("%d policy flips, %d split edits under load", policyFlips, splitEdits),
-		errors.Join(mismatch, delta.verdictsOnly()),
-		"%.1f s, %d of them one by one; buyer %s; thief %s; others %d, resets %d", took.Seconds(), waited,
-		delta.answers(demo.Buyer), delta.answers(demo.Thief), delta.others(), delta.sum(entry{counted: failures}))
-	return nil
+	return n, err
 }
 
 // flip gives the policy back or takes it away; every second time it edits the

@@ -49,10 +49,11 @@ func (m *member) open(ctx context.Context) (*session, error) {
 		next: 1, codes: make(chan int, 16), ended: make(chan struct{}),
 	}
 	s.framer.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
-	if _, err := io.WriteString(conn, http2.ClientPreface); err == nil {
-		err = s.framer.WriteSettings()
+	if _, err := io.WriteString(conn, http2.ClientPreface); err != nil {
+		raw.Close()
+		return nil, err
 	}
-	if err != nil {
+	if err := s.framer.WriteSettings(); err != nil {
 		raw.Close()
 		return nil, err
 	}
@@ -97,13 +98,17 @@ func (s *session) write(frame func() error) error {
 	return frame()
 }
 
-// get asks for what the buyer may have, and returns the code of the answer.
+// briefPath is what a client with a brief leaf asks for: the buyer may have it,
+// and nobody else asks for it. Others count meanwhile, and leave it out.
+const briefPath = "/preview/brief"
+
+// get asks for briefPath, and returns the code of the answer.
 func (s *session) get(ctx context.Context) (int, error) {
 	var block bytes.Buffer
 	// Sensitive fields never enter the table that both sides keep, so that each
 	// request can have an encoder of its own.
 	encoder := hpack.NewEncoder(&block)
-	for _, field := range [][2]string{{":method", "GET"}, {":scheme", "http"}, {":authority", "bookstore"}, {":path", "/books-bought"}} {
+	for _, field := range [][2]string{{":method", "GET"}, {":scheme", "http"}, {":authority", "bookstore"}, {":path", briefPath}, {"x-early-reader", "yes"}} {
 		if err := encoder.WriteField(hpack.HeaderField{Name: field[0], Value: field[1], Sensitive: true}); err != nil {
 			return 0, err
 		}

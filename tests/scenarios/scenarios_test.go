@@ -10,7 +10,6 @@ import (
 	"context"
 	"errors"
 	"flag"
-	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -40,7 +39,7 @@ func TestScenarios(t *testing.T) {
 		t.Error(err)
 	}
 	report(os.Stdout, judges)
-	if one := flag.Lookup("test.run").Value.String(); scenarios != len(all) && !strings.Contains(one, "/") {
+	if one := flag.Lookup("test.run").Value.String(); scenarios == 0 || scenarios != len(all) && !strings.Contains(one, "/") {
 		t.Errorf("%d of %d scenarios were played", scenarios, len(all))
 	}
 	for _, b := range judges {
@@ -142,6 +141,13 @@ func startEnvoy(t *testing.T, programs rig.Programs) *envoy {
 	return e
 }
 
+// shownByRequests are the rows of the rules that speak of access and routes,
+// without those that need more than one policy or something else than HTTP/1.
+var shownByRequests = []int{
+	1, 2, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 27, 28, 29, 30, 31,
+	36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47, 48, 49, 50, 51,
+}
+
 // TestRowsAreCovered wants a scenario for every rule that a request can show.
 func TestRowsAreCovered(t *testing.T) {
 	all, err := readScenarios()
@@ -153,8 +159,8 @@ func TestRowsAreCovered(t *testing.T) {
 		covered = append(covered, s.rows...)
 	}
 	slices.Sort(covered)
-	fmt.Println("rows covered:", slices.Compact(slices.Clone(covered)))
-	for _, row := range []int{1, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 27, 28, 29, 30, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47, 48, 49, 50, 51} {
+	t.Log("rows covered:", slices.Compact(slices.Clone(covered)))
+	for _, row := range shownByRequests {
 		if !slices.Contains(covered, row) {
 			t.Errorf("no scenario covers smi-rules %d", row)
 		}

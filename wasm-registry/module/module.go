@@ -18,9 +18,11 @@ import (
 const (
 	// MaxBytes is the largest module accepted. The default module has 3 MB.
 	MaxBytes = 64 << 20
-	// startTimeout bounds compiling and starting: a module that loops at start
-	// would otherwise hang every sidecar's main thread.
-	startTimeout = 60 * time.Second
+	// compileTimeout is for a slow machine: the default module takes about 2 s.
+	compileTimeout = 60 * time.Second
+	// startTimeout bounds starting, which takes tenths of a second: a module that
+	// loops at start would hang every sidecar's main thread.
+	startTimeout = 15 * time.Second
 	// memoryLimit bounds what a module may allocate while it starts, in bytes.
 	memoryLimit = 256 << 20
 )
@@ -38,13 +40,15 @@ func (i *Inspector) Inspect(ctx context.Context, wasm []byte, configurations ...
 	if len(wasm) > MaxBytes {
 		return fmt.Errorf("the module has %d bytes; at most %d are accepted", len(wasm), MaxBytes)
 	}
-	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	ctx, cancel := context.WithTimeout(ctx, compileTimeout)
 	defer cancel()
 	m, err := wasmtest.Compile(ctx, wasm, wasmtest.WithCache(i.cache), wasmtest.WithMemoryLimit(memoryLimit))
 	if err != nil {
 		return err
 	}
 	defer m.Close(ctx)
+	ctx, stop := context.WithTimeoutCause(ctx, startTimeout, fmt.Errorf("it takes longer than %v to start", startTimeout))
+	defer stop()
 	vm, err := m.Start(ctx, wasmtest.Options{})
 	if err != nil {
 		return err

@@ -12,6 +12,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os/signal"
+	"syscall"
 )
 
 // Options say where everything is.
@@ -29,8 +31,11 @@ type Options struct {
 }
 
 // Run shows the bookstore on out until ctx ends or something breaks. A terminal
-// gets a screen, anything else a line every few seconds.
+// gets a screen, anything else a line every few seconds. Closing the terminal
+// ends the demo too.
 func Run(ctx context.Context, o Options, out io.Writer) error {
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGHUP)
+	defer stop()
 	if o.Progress == nil {
 		o.Progress = out
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -34,8 +35,9 @@ type Mesh struct {
 	Processes []*Process
 
 	options   Options
-	given     string // the source as the user wrote it
-	temporary bool   // whether Work is ours to remove
+	given     string       // the source as the user wrote it
+	temporary bool         // whether Work is ours to remove
+	claimed   net.Listener // while open, no other demo starts at the same addresses
 	// memory is where sidecars keep their keys while they run: not on a disk if
 	// that can be helped.
 	memory    string
@@ -61,7 +63,7 @@ func Start(ctx context.Context, o Options) (*Mesh, error) {
 	m.stop = sync.OnceValue(m.end)
 	m.ctx, m.cancel = context.WithCancelCause(ctx)
 	if err := m.prepare(); err != nil {
-		return nil, errors.Join(err, m.removeWork())
+		return nil, errors.Join(err, m.removeFolders())
 	}
 	m.forker = newForker()
 	steps := []struct {
@@ -107,45 +109,19 @@ func (m *Mesh) prepare() (err error) {
 			return err
 		}
 	}
+	if err := m.claim(); err != nil {
+		return err
+	}
 	if err := allFree(m.Snapshot); err != nil {
 		return err
 	}
 	if m.envoy, err = envoy.Find(m.ctx, m.options.Tools); err != nil {
 		return err
 	}
-	return m.makeWork()
+	return m.makeFolders()
 }
 
 func (m *Mesh) bin(name string) string { return filepath.Join(m.options.Bin, name) }
-
-// makeWork makes the folders. Sockets live in them, and the path of a socket is
-// limited to 107 bytes, so names are short.
-func (m *Mesh) makeWork() (err error) {
-	if m.Work = m.options.Work; m.Work == "" {
-		m.temporary = true
-		if m.Work, err = os.MkdirTemp("", "bookstore-"); err != nil {
-			return fmt.Errorf("work folder: %w", err)
-		}
-	}
-	if m.Work, err = filepath.Abs(m.Work); err != nil {
-		return err
-	}
-	// Leftovers compares with what the kernel says, which knows no links.
-	if err := os.MkdirAll(m.logs(), 0o700); err != nil {
-		return fmt.Errorf("work folder: %w", err)
-	}
-	if m.Work, err = filepath.EvalSymlinks(m.Work); err != nil {
-		return fmt.Errorf("work folder: %w", err)
-	}
-	m.State = filepath.Join(m.Work, "state")
-	m.status = Socket(filepath.Join(m.State, "status.sock"))
-	if m.memory, err = os.MkdirTemp("/dev/shm", "bookstore-"); err != nil {
-		m.memory, err = os.MkdirTemp(m.Work, "run-")
-	}
-	return err
-}
-
-func (m *Mesh) logs() string { return filepath.Join(m.Work, "logs") }
 
 // run starts one child, which ends everything if it ends by itself.
 func (m *Mesh) run(name, program string, args ...string) (*Process, error) {
@@ -178,7 +154,7 @@ func (m *Mesh) end() error {
 	if len(left) > 0 {
 		err = fmt.Errorf("processes are left: %s", strings.Join(left, ", "))
 	}
-	return errors.Join(append(failures, err, m.removeWork())...)
+	return errors.Join(append(failures, err, m.removeFolders())...)
 }
 
 // tiers are the processes in the order in which they end: who calls before who
@@ -212,23 +188,4 @@ func (m *Mesh) Groups() []int {
 		out = append(out, p.ID)
 	}
 	return out
-}
-
-// Folders returns those in which only processes of this mesh have business.
-func (m *Mesh) Folders() []string { return []string{m.Work, m.memory} }
-
-func (m *Mesh) removeWork() error {
-	ours := []string{m.memory}
-	if m.temporary {
-		ours = append(ours, m.Work)
-	}
-	for _, folder := range ours {
-		if folder == "" {
-			continue
-		}
-		if err := os.RemoveAll(folder); err != nil {
-			return fmt.Errorf("work folder: %w; remove it by hand", err)
-		}
-	}
-	return nil
 }

@@ -130,23 +130,49 @@ func (p *Process) end() error {
 
 const (
 	tailLines = 12
-	tailBytes = 16 << 10
+	tailBytes = 256 << 10
 )
 
 // tail returns the last lines of the log, indented.
 func (p *Process) tail() string {
-	f, err := os.Open(p.Log)
+	lines, err := p.lines()
 	if err != nil {
 		return "    (its log cannot be read: " + err.Error() + ")"
 	}
+	return "    " + strings.Join(last(lines), "\n    ")
+}
+
+// Complaints returns the last lines of the log that are warnings or worse.
+func (p *Process) Complaints() []string {
+	lines, err := p.lines()
+	if err != nil {
+		return []string{err.Error()}
+	}
+	var out []string
+	for _, line := range lines {
+		for _, mark := range []string{"level=WARN", "level=ERROR", "[warning]", "[error]", "[critical]", "panic"} {
+			if strings.Contains(line, mark) {
+				out = append(out, line)
+				break
+			}
+		}
+	}
+	return last(out)
+}
+
+func last(lines []string) []string { return lines[max(len(lines)-tailLines, 0):] }
+
+// lines returns the end of the log; the first line may be cut.
+func (p *Process) lines() ([]string, error) {
+	f, err := os.Open(p.Log)
+	if err != nil {
+		return nil, err
+	}
 	defer f.Close()
-	if info, err := f.Stat(); err == nil && info.Size() > tailBytes {
-		_, _ = f.Seek(-tailBytes, io.SeekEnd) // at worst the text starts earlier
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
 	}
-	text, _ := io.ReadAll(io.LimitReader(f, 2*tailBytes))
-	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
-	if len(lines) > tailLines {
-		lines = lines[len(lines)-tailLines:]
-	}
-	return "    " + strings.Join(lines, "\n    ")
+	text, err := io.ReadAll(io.NewSectionReader(f, max(info.Size()-tailBytes, 0), tailBytes))
+	return strings.Split(strings.TrimSpace(string(text)), "\n"), err
 }

@@ -30,7 +30,7 @@ const (
 // show looks at the mesh every second until it ends or is asked to.
 func (m *Mesh) show(out io.Writer) error {
 	begun := time.Now()
-	width, terminal := widthOf(out)
+	_, terminal := widthOf(out)
 	if terminal {
 		fmt.Fprint(out, hideCursor, clearScreen)
 		defer fmt.Fprint(out, showCursor)
@@ -47,7 +47,7 @@ func (m *Mesh) show(out io.Writer) error {
 		switch {
 		case m.ctx.Err() != nil: // the sample is of a mesh that ends
 		case terminal:
-			width, _ = widthOf(out)
+			width, _ := widthOf(out) // the user may have resized it
 			draw(out, Render(v, width))
 		case time.Since(lastLine) >= lineEvery:
 			lastLine = time.Now()

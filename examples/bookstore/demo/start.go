@@ -36,8 +36,6 @@ func (m *Mesh) startControlPlane() (err error) {
 	return m.explain(err, p)
 }
 
-func (m *Mesh) modules() string { return filepath.Join(m.Work, "modules") }
-
 // explain adds what the processes said last to an error that one of them is the
 // likely cause of. One that ended by itself has explained itself.
 func (m *Mesh) explain(err error, suspects ...*Process) error {
@@ -84,7 +82,9 @@ func (m *Mesh) startSidecar(name mesh.Name) error {
 	p, err := m.run(name.Name+"-sidecar", "wasmesh-sidecar",
 		"--join-url", "https://"+m.join, "--xds", m.xds, "--token-file", token,
 		"--state", state, "--run", run, "--modules", m.modules(),
-		"--envoy", m.envoy.Path, "--concurrency", "1")
+		"--envoy", m.envoy.Path, "--concurrency", "1",
+		// The applications have ended before: nothing is left to drain.
+		"--drain-time", "100ms")
 	if err != nil {
 		return err
 	}

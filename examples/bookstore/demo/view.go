@@ -73,12 +73,12 @@ func Render(v View, width int) string {
 }
 
 func renderCalls(b *strings.Builder, calls []Call) {
-	fmt.Fprintf(b, "%-24s %-28s %9s %9s  %s\n", "WHO CALLS", "WHOM", "allowed/s", "denied/s", "LAST DENIAL")
+	fmt.Fprintf(b, "%-27s %-27s %9s %9s  %s\n", "WHO CALLS", "WHOM", "allowed/s", "denied/s", "LAST DENIAL")
 	if len(calls) == 0 {
 		b.WriteString("nobody has called anybody yet\n")
 	}
 	for _, c := range calls {
-		line := fmt.Sprintf("%-24s %-28s %9.1f %9.1f  %s", c.From, c.To, c.Allowed, c.Denied, explainReason(c.Reason))
+		line := fmt.Sprintf("%-27s %-27s %9.1f %9.1f  %s", c.From, c.To, c.Allowed, c.Denied, explainReason(c.Reason))
 		b.WriteString(strings.TrimRight(line, " ") + "\n")
 	}
 }
@@ -119,18 +119,18 @@ func renderShares(b *strings.Builder, v View) {
 			share = float64(s.Requests) / float64(total)
 		}
 		bar := strings.Repeat("#", int(share*barWidth+0.5))
-		fmt.Fprintf(b, "%-24s %-*s %3.0f %%  of %d requests, weight %d\n", s.Backend, barWidth, bar, share*100, total, s.Weight)
+		fmt.Fprintf(b, "%-27s %-*s %3.0f %% of %d requests, weight %d\n", s.Backend, barWidth, bar, share*100, total, s.Weight)
 	}
 }
 
 func renderSidecars(b *strings.Builder, sidecars []SidecarView) {
-	fmt.Fprintf(b, "\n%-24s %-14s %s\n", "SIDECAR OF", "CONTROL PLANE", "POLICY")
+	fmt.Fprintf(b, "\n%-27s %-14s %s\n", "SIDECAR OF", "CONTROL PLANE", "POLICY")
 	for _, s := range sidecars {
 		connected := "connected"
 		if !s.Connected {
 			connected = "not connected"
 		}
-		fmt.Fprintf(b, "%-24s %-14s %s\n", s.Name, connected, policyText(s))
+		fmt.Fprintf(b, "%-27s %-14s %s\n", s.Name, connected, policyText(s))
 		if s.Refused != "" {
 			fmt.Fprintf(b, "    refused its configuration and keeps what it had: %s\n", s.Refused)
 		}

@@ -1,0 +1,44 @@
+package rig
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/wasmesh/wasmesh/controlplane/mesh"
+)
+
+// XDSAddress and JoinAddress are where the control plane listens, host:port.
+func (m *Mesh) XDSAddress() string  { return m.xds }
+func (m *Mesh) JoinAddress() string { return m.join }
+
+// StateFolder is the authority's, ModulesFolder that of the modules by digest.
+func (m *Mesh) StateFolder() string   { return m.state() }
+func (m *Mesh) ModulesFolder() string { return m.modules() }
+
+// ControlPlaneLog returns what the control plane has logged so far.
+func (m *Mesh) ControlPlaneLog() (string, error) {
+	text, err := os.ReadFile(m.controlPlaneLog())
+	return string(text), err
+}
+
+// SidecarLog returns what the sidecar of w and its Envoy have printed so far.
+func (m *Mesh) SidecarLog(w mesh.Name) (string, error) {
+	text, err := os.ReadFile(filepath.Join(m.work, w.Namespace+"."+w.Name, "log"))
+	return string(text), err
+}
+
+// Join starts a sidecar beside a running mesh, without waiting for anything.
+func (m *Mesh) Join(w mesh.Name, token string) error {
+	if m.sidecars[w] != nil {
+		return fmt.Errorf("%s has a sidecar already", w)
+	}
+	return m.startSidecar(w, token)
+}
+
+// AwaitReady returns when the sidecar of w accepts at all its listeners and has
+// taken everything the control plane has for it.
+func (m *Mesh) AwaitReady(w mesh.Name) error {
+	return m.Await(readyTimeout, "the sidecar of "+w.String(), func(ctx context.Context) error { return m.ready(ctx, w) })
+}
