@@ -48,9 +48,12 @@ func (p *plane) reload(ctx context.Context, changed chan<- struct{}) error {
 	if err != nil && p.snapshot.Load() == nil {
 		return err
 	}
-	if err != nil {
-		p.options.Log.Error("the folder of manifests cannot be read; what was read before stays", "cause", err)
-		return nil
+	if err != nil { // then the objects are those of before
+		problems = append(problems, mesh.Problem{
+			Effect: mesh.Broken, Where: p.options.Source,
+			Cause: err.Error() + "; what was read before stays in force.",
+			Try:   "Bring the folder back, or make it readable.",
+		})
 	}
 	snapshot, good, more := smi.Settle(p.good, objects, p.options.Settings)
 	problems = append(problems, more...)

@@ -29,7 +29,7 @@ type pace struct {
 // channel of capacity 1 makes any number of changes one signal. The first signal
 // comes as soon as changes are seen, because of those that came before.
 func Watch(ctx context.Context, dir string, changed chan<- struct{}) {
-	watch(ctx, dir, changed, pace{settle: 100 * time.Millisecond, patience: time.Second, poll: 2 * time.Second})
+	watch(ctx, dir, changed, pace{settle: 50 * time.Millisecond, patience: time.Second, poll: 2 * time.Second})
 }
 
 func watch(ctx context.Context, dir string, changed chan<- struct{}, p pace) {

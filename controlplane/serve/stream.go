@@ -60,7 +60,7 @@ func (s *Server) intercept(srv any, ss grpc.ServerStream, info *grpc.StreamServe
 	}
 	ctx, cancel := context.WithDeadline(ss.Context(), expires)
 	defer cancel()
-	t := &tap{ServerStream: ss, ctx: ctx, server: s, proxy: proxy, key: s.key(proxy)}
+	t := &tap{ServerStream: ss, ctx: ctx, server: s, proxy: proxy, key: s.key(proxy), refused: make(chan error, 1)}
 	if err := s.send(ctx, opened{t.key, proxy, time.Now()}); err != nil {
 		return err
 	}
@@ -69,7 +69,7 @@ func (s *Server) intercept(srv any, ss grpc.ServerStream, info *grpc.StreamServe
 	go func() { done <- handle(srv, t) }()
 	select {
 	case err := <-done:
-		return err
+		return t.outcome(err)
 	case <-ctx.Done():
 		return status.Error(codes.Unauthenticated, "the certificate of this stream has ended")
 	}
@@ -118,6 +118,28 @@ type tap struct {
 	server *Server
 	proxy  mesh.Name
 	key    string
+	// refused holds why RecvMsg ended the stream: the server that reads from it
+	// takes every error for the proxy's goodbye.
+	refused chan error
+}
+
+// outcome is how the stream ends: with the refusal if there was one.
+func (t *tap) outcome(err error) error {
+	select {
+	case refusal := <-t.refused:
+		return refusal
+	default:
+		return err
+	}
+}
+
+// refuse ends the stream with an error that the proxy gets to see.
+func (t *tap) refuse(err error) error {
+	select {
+	case t.refused <- err:
+	default:
+	}
+	return err
 }
 
 // Context ends with the certificate.
@@ -130,12 +152,12 @@ func (t *tap) RecvMsg(m any) error {
 	}
 	req, ok := m.(*discoveryv3.DeltaDiscoveryRequest)
 	if !ok {
-		return status.Error(codes.Unimplemented, "only delta ADS is served")
+		return t.refuse(status.Error(codes.Unimplemented, "only delta ADS is served"))
 	}
 	if claimed := req.GetNode().GetId(); claimed != "" && claimed != t.proxy.String() {
 		t.server.log.Warn("a proxy asked for another's configuration and was refused",
 			"proxy", t.proxy.String(), "asked for", claimed)
-		return status.Errorf(codes.PermissionDenied, "this certificate belongs to %s", t.proxy)
+		return t.refuse(status.Errorf(codes.PermissionDenied, "this certificate belongs to %s", t.proxy))
 	}
 	req.Node = &corev3.Node{Id: t.key}
 	if req.GetResponseNonce() == "" {

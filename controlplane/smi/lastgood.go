@@ -52,45 +52,58 @@ func lastGood[T metav1.Object](kind string, last, next []T, broken map[mesh.Obje
 }
 
 // Settle makes the snapshot to serve: that of next with every Broken object put
-// back to its form in last. One that has no form in last is used as far as it
-// can be: its broken parts grant nothing (smi-rules 39). Settle returns the
-// snapshot, what is last for the next time, and the problems of next. A reader
-// that starts anew gives empty objects as last, and sees what a control plane
-// that starts anew would serve.
+// back to its form in last. It returns the snapshot, the objects it is made of,
+// which are last for the next time, and the problems of next. A reader that
+// starts anew gives empty objects as last, and sees what a control plane that
+// starts anew would serve.
 func Settle(last, next Objects, settings Settings) (*mesh.Snapshot, Objects, []mesh.Problem) {
 	snapshot, problems := Snapshot(next, settings)
 	good := LastGood(last, next, problems)
-	for _, p := range problems {
-		if p.Effect == mesh.Broken {
-			snapshot, _ = Snapshot(LastGood(withNew(last, next), next, problems), settings)
-			break
-		}
+	if !anyBroken(problems) {
+		return snapshot, good, problems
+	}
+	snapshot, again := Snapshot(good, settings)
+	if held := hold(last, good, again); anyBroken(again) {
+		good = held
+		snapshot, _ = Snapshot(good, settings)
 	}
 	return snapshot, good, problems
 }
 
-// withNew is last with those objects of next that last does not have.
-func withNew(last, next Objects) Objects {
-	return Objects{
-		Services:        addNew(last.Services, next.Services),
-		ServiceAccounts: addNew(last.ServiceAccounts, next.ServiceAccounts),
-		TrafficTargets:  addNew(last.TrafficTargets, next.TrafficTargets),
-		HTTPRouteGroups: addNew(last.HTTPRouteGroups, next.HTTPRouteGroups),
-		TCPRoutes:       addNew(last.TCPRoutes, next.TCPRoutes),
-		TrafficSplits:   addNew(last.TrafficSplits, next.TrafficSplits),
-		Workloads:       addNew(last.Workloads, next.Workloads),
-	}
+func anyBroken(problems []mesh.Problem) bool {
+	return slices.ContainsFunc(problems, func(p mesh.Problem) bool { return p.Effect == mesh.Broken })
 }
 
-func addNew[T metav1.Object](last, next []T) []T {
-	known := map[mesh.Name]bool{}
-	for _, o := range last {
-		known[nameOf(o)] = true
+// hold puts back more where LastGood was not enough: an object that is as it was
+// and yet Broken lost its place to another that moved there. Which one did, the
+// problem cannot say, so every edit of that kind waits. Kinds that grant are no
+// part of this: they take no places, and a revocation must not wait.
+func hold(last, good Objects, problems []mesh.Problem) Objects {
+	for _, p := range problems {
+		switch {
+		case p.Effect != mesh.Broken:
+		case p.Object.Kind == KindService:
+			good.Services = waiting(last.Services, good.Services, p.Object.Name)
+		case p.Object.Kind == KindWorkload:
+			good.Workloads = waiting(last.Workloads, good.Workloads, p.Object.Name)
+		case p.Object.Kind == KindTrafficSplit:
+			good.TrafficSplits = waiting(last.TrafficSplits, good.TrafficSplits, p.Object.Name)
+		}
 	}
-	out := slices.Clone(last)
-	for _, o := range next {
-		if !known[nameOf(o)] {
-			out = append(out, o)
+	return good
+}
+
+// waiting returns those of next that last has too, in their last form, if the
+// victim is one of them. What is gone stays gone.
+func waiting[T metav1.Object](last, next []T, victim mesh.Name) []T {
+	named := func(n mesh.Name) func(T) bool { return func(o T) bool { return nameOf(o) == n } }
+	if !slices.ContainsFunc(last, named(victim)) {
+		return next
+	}
+	var out []T
+	for _, old := range last {
+		if slices.ContainsFunc(next, named(nameOf(old))) {
+			out = append(out, old)
 		}
 	}
 	return out

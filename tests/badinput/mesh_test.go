@@ -113,6 +113,13 @@ func (s *shop) exchange(name, old, text string) {
 	s.edit(name, strings.Replace(before, old, text, 1))
 }
 
+func (s *shop) move(from, to string) {
+	s.t.Helper()
+	if err := os.Rename(from, to); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
 func (s *shop) putModule(wasm []byte) {
 	s.t.Helper()
 	replaceFile(s.t, s.module, wasm)

@@ -42,7 +42,7 @@ func (c *check) end() error {
 func (c *check) complaints() {
 	for _, p := range c.mesh.Processes {
 		for _, line := range p.Complaints() {
-			fmt.Fprintf(c.out, "        %s: %s\n", p.Name, line)
+			fmt.Fprintf(c.out, "        %s: %.240s\n", p.Name, line)
 		}
 	}
 }

@@ -88,8 +88,8 @@ func (c *check) expiry(context.Context) error {
 	}
 	l := e.life
 	c.line("7", "a leaf that ended: the open connection is ended", errors.Join(goodBefore(e.first), l.judge()),
-		"first %d, %d x 200 until the end; closed %d ms after it, %d x 403 and %d x 200 in between",
-		e.first, l.good, l.closed.Milliseconds(), l.refused, l.late)
+		"first %d, %d x 200 until the end; %s, %d x 403 and %d x 200 in between",
+		e.first, l.good, l.end(), l.refused, l.late)
 	var failure error
 	if e.answered > 0 || e.tried == 0 {
 		failure = fmt.Errorf("%d of %d connections after the end were answered", e.answered, e.tried)
@@ -188,6 +188,13 @@ func (s *session) hasEnded() bool {
 	default:
 		return false
 	}
+}
+
+func (l life) end() string {
+	if l.closed < 0 {
+		return "never closed"
+	}
+	return fmt.Sprintf("closed %d ms after it", l.closed.Milliseconds())
 }
 
 func (l life) judge() error {

@@ -47,13 +47,13 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	begun := time.Now()
 	c := &check{out: stdout, verbose: *verbose, begun: begun}
-	err := c.run(ctx, o, *source)
-	if err != nil {
-		fmt.Fprintln(stdout, "FAIL", err)
+	if err := c.run(ctx, o, *source); err != nil {
+		fmt.Fprintf(stdout, "FAIL after %d lines the check could not go on: %v\n", c.lines, err)
+		return 1
 	}
 	took := time.Since(begun)
 	c.line("-", "all of it within "+limit.String(), within(took, limit), "%.1f s", took.Seconds())
-	if err != nil || c.failed > 0 {
+	if c.failed > 0 {
 		fmt.Fprintf(stdout, "%d of %d lines failed\n", c.failed, c.lines)
 		return 1
 	}
