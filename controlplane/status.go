@@ -50,7 +50,7 @@ func listenStatus(ctx context.Context, path string) (net.Listener, error) {
 		return nil, fmt.Errorf("status socket %s: another control plane answers there; choose another with --status", path)
 	}
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("status socket %s: %w", path, err)
+		return nil, fmt.Errorf("status socket %s: %w; choose another with --status", path, err)
 	}
 	var config net.ListenConfig
 	l, err := config.Listen(ctx, "unix", path)

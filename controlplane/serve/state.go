@@ -39,7 +39,7 @@ type stream struct {
 	// sent are the responses of a type that have no answer yet, oldest first: a
 	// proxy may be sent a second one before it has answered the first.
 	sent     map[string][]delivery
-	refusals map[string]Refusal
+	refusals map[string][]Refusal // by type
 }
 
 // delivery is a response on its way.
@@ -76,7 +76,7 @@ type opened struct {
 
 func (e opened) apply(ctx context.Context, s *state) error {
 	s.streams[e.key] = &stream{
-		proxy: e.proxy, since: e.at, sent: map[string][]delivery{}, refusals: map[string]Refusal{},
+		proxy: e.proxy, since: e.at, sent: map[string][]delivery{}, refusals: map[string][]Refusal{},
 	}
 	if s.snapshot == nil {
 		return nil
@@ -127,11 +127,13 @@ func (e answered) apply(ctx context.Context, s *state) error {
 		st.accept(e.typeURL, names)
 		return s.advance(ctx, e.key)
 	}
+	st.accept(e.typeURL, names) // what is refused again is told anew
+	names = blamed(names, e.cause)
 	st.held = st.held || e.typeURL != xds.FilterType
-	st.refusals[e.typeURL] = Refusal{Type: e.typeURL, Resources: names, Cause: e.cause, At: e.at}
+	st.refusals[e.typeURL] = append(st.refusals[e.typeURL], Refusal{Type: e.typeURL, Resources: names, Cause: e.cause, At: e.at})
 	s.log.Warn("a proxy refused its configuration and keeps what it had",
 		"proxy", st.proxy.String(), "type", shortType(e.typeURL), "resources", strings.Join(names, ","), "cause", e.cause)
-	return nil
+	return s.advance(ctx, e.key)
 }
 
 // take removes a response that was answered and returns the names it speaks
@@ -152,20 +154,20 @@ func (st *stream) take(typeURL, nonce string) (names []string, ok bool) {
 	return names, true
 }
 
-// accept forgets the refusal of what is acknowledged now, and of what nobody
+// accept forgets the refusals of what is acknowledged now, and of what nobody
 // wants any more.
 func (st *stream) accept(typeURL string, names []string) {
-	r, ok := st.refusals[typeURL]
-	if !ok {
-		return
+	var left []Refusal
+	for _, r := range st.refusals[typeURL] {
+		r.Resources = slices.DeleteFunc(slices.Clone(r.Resources), func(name string) bool {
+			_, wanted := st.desired[typeURL][name]
+			return !wanted || slices.Contains(names, name)
+		})
+		if len(r.Resources) > 0 {
+			left = append(left, r)
+		}
 	}
-	r.Resources = slices.DeleteFunc(slices.Clone(r.Resources), func(name string) bool {
-		_, wanted := st.desired[typeURL][name]
-		return !wanted || slices.Contains(names, name)
-	})
-	if st.refusals[typeURL] = r; len(r.Resources) == 0 {
-		delete(st.refusals, typeURL)
-	}
+	st.refusals[typeURL] = left
 }
 
 // want sets what a stream should have in the end. Policies go at once: a
@@ -219,7 +221,7 @@ func (s *state) proxies() []Proxy {
 		st := s.streams[key]
 		p := Proxy{Name: st.proxy, Since: st.since, Settled: !st.isWaiting() && equal(st.current, st.desired)}
 		for _, typeURL := range slices.Sorted(maps.Keys(st.refusals)) {
-			p.Refusals = append(p.Refusals, st.refusals[typeURL])
+			p.Refusals = append(p.Refusals, st.refusals[typeURL]...)
 		}
 		p.Settled = p.Settled && len(p.Refusals) == 0
 		out = append(out, p)

@@ -27,11 +27,18 @@ import (
 func openOffice(t *testing.T) (*shop, *ca.Authority) {
 	t.Helper()
 	s := openShop(t, func(_ *shop, o *rig.Options) { o.Workloads = nil })
+	return s, s.authority(t)
+}
+
+// authority is the running control plane's, opened beside it as the command
+// that makes tokens does.
+func (s *shop) authority(t *testing.T) *ca.Authority {
+	t.Helper()
 	authority, err := ca.Open(s.StateFolder(), ca.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return s, authority
+	return authority
 }
 
 // badToken is a token that must buy nothing, and what is said of it.

@@ -47,8 +47,9 @@ func (b *bench) close() { b.backend.close() }
 type result struct {
 	variant variant
 	// cost is Envoy's CPU time per request, in µs, one figure per round; added is
-	// what that is more than the bare chain's in the same round.
-	cost, added []float64
+	// what that is more than the bare chain's in the same round, and share is
+	// added in % of the bare chain's, which speaks across machines.
+	cost, added, share []float64
 	// busy and kept are those of sample, one figure per round.
 	busy, kept []float64
 	// memory is in MB of a million bytes, after the load, and ready in seconds
@@ -123,6 +124,7 @@ func (b *bench) round(ctx context.Context, fleet []*member, results []result) er
 		r := &results[i]
 		r.cost = append(r.cost, s.cost)
 		r.added = append(r.added, s.cost-bare)
+		r.share = append(r.share, 100*(s.cost-bare)/bare)
 		r.busy = append(r.busy, s.busy)
 		r.kept = append(r.kept, s.kept)
 	}

@@ -52,8 +52,8 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	o := options{only: regexp.MustCompile("")}
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	flags.IntVar(&o.fleets, "fleets", 5, "times that all Envoys are started anew")
-	flags.IntVar(&o.rounds, "rounds", 4, "rounds over all variants in each fleet")
+	flags.IntVar(&o.fleets, "fleets", 8, "times that all Envoys are started anew")
+	flags.IntVar(&o.rounds, "rounds", 3, "rounds over all variants in each fleet")
 	flags.IntVar(&o.requests, "requests", 5000, "requests measured per variant in each round")
 	flags.IntVar(&o.warmup, "warmup", 2000, "requests before the first round of a fleet")
 	flags.IntVar(&o.connections, "connections", 16, "connections to each Envoy, each with one request at a time")

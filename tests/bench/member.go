@@ -187,7 +187,12 @@ func (m *member) drive(ctx context.Context, n int) error {
 		all.Go(func() { failed[i] = c.work(ctx, &left) })
 	}
 	all.Wait()
-	return errors.Join(failed...)
+	for _, err := range failed {
+		if err != nil {
+			return err // the others are of the same kind
+		}
+	}
+	return nil
 }
 
 // work calls until nothing is left.

@@ -23,13 +23,13 @@ func report(w io.Writer, m machine, o options, results []result) error {
 		percentages(results, func(r result) []float64 { return r.busy }))
 	fmt.Fprintf(&b, "Others kept it off its core %s of the time; above a few %%, the figures are disturbed.\n\n",
 		percentages(results, func(r result) []float64 { return r.kept }))
-	b.WriteString("| who decides, among how many principals | added µs per request | anonymous MB | ready s |\n|---|---|---|---|\n")
+	b.WriteString("| who decides, among how many principals | added µs per request | that is, % | anonymous MB | ready s |\n|---|---|---|---|---|\n")
 	for i, r := range results {
-		added := summarize(r.added).text(1)
+		added, share := summarize(r.added).text(1), summarize(r.share).text(0)
 		if i == 0 {
-			added = "–"
+			added, share = "–", "–"
 		}
-		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", r.variant.name, added, summarize(r.memory).text(1), summarize(r.ready).text(2))
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", r.variant.name, added, share, summarize(r.memory).text(1), summarize(r.ready).text(2))
 	}
 	if lines := conclusions(results); len(lines) > 0 {
 		fmt.Fprintf(&b, "\n- %s\n", strings.Join(lines, "\n- "))

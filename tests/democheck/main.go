@@ -17,6 +17,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -114,7 +115,7 @@ func (c *check) line(number, claim string, failure error, measured string, value
 	}
 	fmt.Fprintf(c.out, "%s %s  %-58s %s\n", verdict, number, claim, fmt.Sprintf(measured, values...))
 	if failure != nil {
-		fmt.Fprintf(c.out, "        %v\n", failure)
+		fmt.Fprintf(c.out, "        %s\n", strings.ReplaceAll(failure.Error(), "\n", "\n        "))
 	}
 }
 

@@ -37,6 +37,10 @@ func (r reply) fromFilter() bool {
 	return r.body == denial || r.body == "" && r.length == int64(len(denial))
 }
 
+// fromApplication reports whether one of the bookstore's applications answered:
+// they all say who they are.
+func (r reply) fromApplication() bool { return strings.HasPrefix(r.body, `{"from":`) }
+
 // send opens a connection, sends bytes as they are, and returns every answer
 // that comes before the connection ends or falls silent.
 func send(to netip.AddrPort, raw string) ([]reply, error) {

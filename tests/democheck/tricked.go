@@ -124,8 +124,11 @@ func (o outcome) String() string {
 	var text string
 	for _, r := range o.replies {
 		who := "by its own sidecar"
-		if r.fromFilter() {
+		switch {
+		case r.fromFilter():
 			who = "by the filter"
+		case r.fromApplication():
+			who = "by an application"
 		}
 		text += fmt.Sprintf("%d %s ", r.code, who)
 	}

@@ -9,7 +9,9 @@ import (
 	"time"
 
 	"github.com/wasmesh/wasmesh/controlplane"
+	"github.com/wasmesh/wasmesh/controlplane/files"
 	"github.com/wasmesh/wasmesh/controlplane/mesh"
+	"github.com/wasmesh/wasmesh/controlplane/smi"
 	"github.com/wasmesh/wasmesh/filters/traffic"
 )
 
@@ -29,15 +31,27 @@ type sample struct {
 	blind    []string // which parts did not answer
 }
 
+// reader reads the manifests as the control plane does: what is broken keeps its
+// last good form.
+type reader struct {
+	source *files.Source
+	good   smi.Objects
+}
+
+func (r *reader) read() (*mesh.Snapshot, error) {
+	objects, _, err := r.source.Reload()
+	snapshot, good, _ := smi.Settle(r.good, objects, settings())
+	r.good = good
+	return snapshot, err
+}
+
 // take asks everyone. Who does not answer is noted, not waited for.
-func (m *Mesh) take(ctx context.Context) sample {
-	s := sample{at: time.Now(), snapshot: m.Snapshot, metrics: map[mesh.Name]Metrics{}}
-	if now, err := m.Now(); err == nil {
-		s.snapshot = now
-	} else {
+func (m *Mesh) take(ctx context.Context, manifests *reader) sample {
+	s := sample{at: time.Now(), metrics: map[mesh.Name]Metrics{}}
+	var err error
+	if s.snapshot, err = manifests.read(); err != nil {
 		s.blind = append(s.blind, err.Error())
 	}
-	var err error
 	if s.status, err = m.Status(ctx); err != nil {
 		s.blind = append(s.blind, "the control plane: "+err.Error())
 	}

@@ -60,9 +60,11 @@ func load(source string) (*mesh.Snapshot, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, _ := smi.Snapshot(loaded.Objects, smi.Settings{TrustDomain: TrustDomain})
+	s, _, _ := smi.Settle(smi.Objects{}, loaded.Objects, settings())
 	return s, nil
 }
+
+func settings() smi.Settings { return smi.Settings{TrustDomain: TrustDomain} }
 
 // Policy is what a sidecar runs, compared with what the manifests ask for.
 type Policy struct {

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/wasmesh/wasmesh/controlplane/files"
 )
 
 const (
@@ -38,11 +40,12 @@ func (m *Mesh) show(out io.Writer) error {
 		fmt.Fprintf(out, "the bookstore runs; edit the files in %s and watch; Ctrl-C or SIGTERM ends it\n", m.given)
 	}
 	var h history
+	manifests := &reader{source: files.NewSource(m.options.Source)}
 	var lastLine time.Time
 	ticker := time.NewTicker(refresh)
 	defer ticker.Stop()
 	for {
-		h.add(m.take(m.ctx))
+		h.add(m.take(m.ctx, manifests))
 		v := h.view(m.cast, m.given, time.Since(begun))
 		switch {
 		case m.ctx.Err() != nil: // the sample is of a mesh that ends

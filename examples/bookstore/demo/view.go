@@ -66,7 +66,7 @@ func Render(v View, width int) string {
 	renderCalls(&b, v.Calls)
 	renderShares(&b, v)
 	renderSidecars(&b, v.Sidecars)
-	renderProblems(&b, v)
+	renderProblems(&b, v, width)
 	fmt.Fprintf(&b, "\nTry: in %s/access.yaml, take the buyer out of the sources, or\n", v.Source)
 	fmt.Fprintf(&b, "put the thief in; in split.yaml, change the weights. Save, and watch.\n")
 	return clip(b.String(), width)
@@ -152,7 +152,7 @@ func policyText(s SidecarView) string {
 // maxProblems keeps the last lines of the screen in sight.
 const maxProblems = 5
 
-func renderProblems(b *strings.Builder, v View) {
+func renderProblems(b *strings.Builder, v View, width int) {
 	if v.Blind != "" {
 		fmt.Fprintf(b, "\nOUT OF DATE: %s\n", v.Blind)
 	}
@@ -160,14 +160,35 @@ func renderProblems(b *strings.Builder, v View) {
 		fmt.Fprintf(b, "\nMANIFESTS in %s: no problems\n", v.Source)
 		return
 	}
-	fmt.Fprintf(b, "\nMANIFESTS in %s: %d problems; what was good before stays in force\n", v.Source, len(v.Problems))
+	fmt.Fprintf(b, "\nMANIFESTS in %s: %d problems\n", v.Source, len(v.Problems))
 	for i, p := range v.Problems {
 		if i == maxProblems {
 			fmt.Fprintf(b, "  and %d more: wasmesh check -f %s\n", len(v.Problems)-i, v.Source)
 			break
 		}
-		fmt.Fprintf(b, "  %s\n", p)
+		b.WriteString(wrap("- "+p, width, "  "))
 	}
+}
+
+// wrap breaks a text between words, with the indent before every further line.
+func wrap(text string, width int, indent string) string {
+	var b strings.Builder
+	room := width
+	for i, word := range strings.Fields(text) {
+		n := len([]rune(word))
+		switch {
+		case i == 0:
+		case n+1 <= room:
+			b.WriteByte(' ')
+			room--
+		default:
+			b.WriteString("\n" + indent)
+			room = width - len(indent)
+		}
+		b.WriteString(word)
+		room -= n
+	}
+	return b.String() + "\n"
 }
 
 // Line is the view in one line, for what is no terminal.

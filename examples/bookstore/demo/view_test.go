@@ -28,8 +28,9 @@ func evening() View {
 			{Name: "bookstore/bookstore-v2", Serves: true, Policy: Policy{0, 0xb141e597b556}},
 			{Name: "bookbuyer/bookbuyer", Connected: true},
 		},
-		Problems: []string{"access.yaml:14: TrafficTarget bookstore/buyers: \x1b[2Jodd", "2", "3", "4", "5", "6", "7"},
-		Blind:    "metrics of bookstore-v2-sidecar: no answer",
+		Problems: []string{"access.yaml:14: TrafficTarget bookstore/buyers: \x1b[2Jodd", "split.yaml:3: TrafficSplit bookstore/bookstore: spec.service: " +
+			"Service \"bookstor\" does not exist in namespace bookstore. The split routes nothing until it does. Did you mean \"bookstore\"?", "3", "4", "5", "6", "7"},
+		Blind: "metrics of bookstore-v2-sidecar: no answer",
 	}
 }
 
@@ -61,9 +62,9 @@ func TestRenderStaysInsideTheScreen(t *testing.T) {
 
 func TestLine(t *testing.T) {
 	v := evening()
-	v.Calls, v.Problems, v.Blind = v.Calls[2:], v.Problems[1:3], ""
+	v.Calls, v.Problems, v.Blind = v.Calls[2:], v.Problems[2:4], ""
 	const want = "  72s; bookthief>bookstore-v1 0.0/s ok 5.0/s denied; bookstore-v1 refused: wasmesh.access: Invalid path; " +
-		"bookstore-v2 is not connected; 2 problems, first: 2\n"
+		"bookstore-v2 is not connected; 2 problems, first: 3\n"
 	if got := Line(v); got != want {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}
