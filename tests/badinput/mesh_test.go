@@ -67,9 +67,6 @@ func openShop(t *testing.T, change func(*shop, *rig.Options)) *shop {
 	if s.Mesh, err = rig.Start(context.Background(), o); err != nil {
 		t.Fatal(err)
 	}
-	if !o.BadModule {
-		s.noProblems(applyTimeout) // else the test's own manifests are bad
-	}
 	t.Cleanup(func() {
 		if text, err := s.ControlPlaneLog(); err == nil && t.Failed() {
 			t.Logf("the control plane said:\n%s", text)
@@ -78,6 +75,9 @@ func openShop(t *testing.T, change func(*shop, *rig.Options)) *shop {
 			t.Error(err)
 		}
 	})
+	if !o.BadModule {
+		s.noProblems(applyTimeout) // else the test's own manifests are bad
+	}
 	return s
 }
 
