@@ -21,10 +21,9 @@ const keepAgain = 5 * time.Second
 // modules is the file a module comes from and the folder it goes to. Only what
 // was inspected gets there. It belongs to the loop.
 type modules struct {
-	file      string
-	store     store.Store
-	inspector *module.Inspector
-	log       *slog.Logger
+	file  string
+	store store.Store
+	log   *slog.Logger
 	// good is the digest of the module in use.
 	good string
 	// judged is the last file inspected, under the inspection that goes on.
@@ -54,7 +53,7 @@ func openModules(file, dir string, log *slog.Logger) (*modules, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &modules{file: file, store: s, inspector: module.NewInspector(), log: log}, nil
+	return &modules{file: file, store: s, log: log}, nil
 }
 
 // reload returns the digest of the newest good module, empty if there never was
@@ -117,7 +116,7 @@ func (m *modules) inspect(ctx context.Context, s *mesh.Snapshot, wasm []byte, di
 	i := &inspection{digest: digest, cancel: cancel, found: make(chan error, 1)}
 	configurations := configurations(s)
 	go func() {
-		i.found <- m.inspector.Inspect(ctx, wasm, configurations...)
+		i.found <- module.Inspect(ctx, wasm, configurations...)
 		signal(again)
 	}()
 	return i

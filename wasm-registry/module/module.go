@@ -10,8 +10,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/tetratelabs/wazero"
-
 	"github.com/wasmesh/wasmesh/filters/wasmtest"
 )
 
@@ -27,22 +25,15 @@ const (
 	memoryLimit = 256 << 20
 )
 
-// Inspector starts modules. Its cache makes inspecting the same bytes again
-// cheap.
-type Inspector struct{ cache wazero.CompilationCache }
-
-// NewInspector returns an inspector with an empty cache.
-func NewInspector() *Inspector { return &Inspector{cache: wazero.NewCompilationCache()} }
-
 // Inspect starts the module once for each configuration. The error says what
 // is wrong with it, and quotes what the module itself logged.
-func (i *Inspector) Inspect(ctx context.Context, wasm []byte, configurations ...[]byte) error {
+func Inspect(ctx context.Context, wasm []byte, configurations ...[]byte) error {
 	if len(wasm) > MaxBytes {
 		return fmt.Errorf("the module has %d bytes; at most %d are accepted", len(wasm), MaxBytes)
 	}
 	ctx, cancel := context.WithTimeout(ctx, compileTimeout)
 	defer cancel()
-	m, err := wasmtest.Compile(ctx, wasm, wasmtest.WithCache(i.cache), wasmtest.WithMemoryLimit(memoryLimit))
+	m, err := wasmtest.Compile(ctx, wasm, wasmtest.WithMemoryLimit(memoryLimit))
 	if err != nil {
 		return err
 	}
