@@ -52,22 +52,45 @@ func lastGood[T metav1.Object](kind string, last, next []T, broken map[mesh.Obje
 }
 
 // Settle makes the snapshot to serve: that of next with every Broken object put
-// back to its form in last. It returns the snapshot, the objects it is made of,
-// which are last for the next time, and the problems of next. A reader that
-// starts anew gives empty objects as last, and sees what a control plane that
-// starts anew would serve.
+// back to its form in last. A granting object that has no form in last is used
+// as far as it can be: its broken parts grant nothing (smi-rules 39). Settle
+// returns the snapshot, what is last for the next time, and the problems of
+// next. A reader that starts anew gives empty objects as last, and sees what a
+// control plane that starts anew would serve.
 func Settle(last, next Objects, settings Settings) (*mesh.Snapshot, Objects, []mesh.Problem) {
 	snapshot, problems := Snapshot(next, settings)
 	good := LastGood(last, next, problems)
 	if !anyBroken(problems) {
 		return snapshot, good, problems
 	}
-	snapshot, again := Snapshot(good, settings)
-	if held := hold(last, good, again); anyBroken(again) {
-		good = held
-		snapshot, _ = Snapshot(good, settings)
+	if _, again := Snapshot(good, settings); anyBroken(again) {
+		good = hold(last, good, again)
 	}
+	snapshot, _ = Snapshot(withNewGrants(good, next), settings)
 	return snapshot, good, problems
+}
+
+// withNewGrants adds the objects of next that never were good, of those kinds
+// that take no place from others.
+func withNewGrants(good, next Objects) Objects {
+	good.TrafficTargets = addNew(good.TrafficTargets, next.TrafficTargets)
+	good.HTTPRouteGroups = addNew(good.HTTPRouteGroups, next.HTTPRouteGroups)
+	good.TCPRoutes = addNew(good.TCPRoutes, next.TCPRoutes)
+	return good
+}
+
+func addNew[T metav1.Object](good, next []T) []T {
+	known := map[mesh.Name]bool{}
+	for _, o := range good {
+		known[nameOf(o)] = true
+	}
+	out := slices.Clone(good)
+	for _, o := range next {
+		if !known[nameOf(o)] {
+			out = append(out, o)
+		}
+	}
+	return out
 }
 
 func anyBroken(problems []mesh.Problem) bool {
