@@ -53,7 +53,7 @@ func realEnvoy(t *testing.T) string {
 	}
 	found, err := envoy.Find(context.Background(), tools)
 	if err != nil {
-		t.Skip(err)
+		t.Fatal(err)
 	}
 	path, err := filepath.Abs(found.Path)
 	if err != nil {

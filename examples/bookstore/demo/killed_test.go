@@ -58,7 +58,7 @@ func TestAKilledDemoLeavesNothingAndCanBeRepeated(t *testing.T) {
 		t.Skip("it starts Envoys")
 	}
 	if _, err := os.Stat(filepath.Join(binaries, "wasmesh-sidecar")); err != nil {
-		t.Skip("the binaries are not built: run make first")
+		t.Fatal("the binaries are not built: run make build first")
 	}
 	source := elsewhere(t)
 	for _, how := range []syscall.Signal{syscall.SIGKILL, syscall.SIGHUP} {
