@@ -123,11 +123,10 @@ func (e answered) apply(ctx context.Context, s *state) error {
 	for _, name := range names {
 		delete(st.waiting[e.typeURL], name)
 	}
+	st.accept(e.typeURL, names) // what is refused again is told anew
 	if e.cause == "" {
-		st.accept(e.typeURL, names)
 		return s.advance(ctx, e.key)
 	}
-	st.accept(e.typeURL, names) // what is refused again is told anew
 	names = blamed(names, e.cause)
 	st.held = st.held || e.typeURL != xds.FilterType
 	st.refusals[e.typeURL] = append(st.refusals[e.typeURL], Refusal{Type: e.typeURL, Resources: names, Cause: e.cause, At: e.at})

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -48,6 +49,18 @@ type Envoy struct {
 	Path    string
 	Version string // such as "1.40.0"
 	Source  Source
+}
+
+// ToolsVariable is the environment variable that moves the folder of a fetched
+// Envoy, for checkouts that share one.
+const ToolsVariable = "WASMESH_TOOLS"
+
+// ToolsDir is where a checkout whose top folder is root keeps a fetched Envoy.
+func ToolsDir(root string) string {
+	if dir := os.Getenv(ToolsVariable); dir != "" {
+		return dir
+	}
+	return filepath.Join(root, ".tools")
 }
 
 // Find returns a usable Envoy. A set ENVOY_PATH is a decision: if that binary

@@ -116,10 +116,7 @@ func TestFetchIsReused(t *testing.T) {
 	if os.Getenv(PathVariable) != "" {
 		t.Skip(PathVariable + " is set: whoever brings an Envoy may have no network to fetch another")
 	}
-	tools := os.Getenv("WASMESH_TOOLS")
-	if tools == "" {
-		tools = filepath.Join("..", "..", ".tools")
-	}
+	tools := ToolsDir(filepath.Join("..", ".."))
 	t.Setenv(PathVariable, "")
 	first, err := fetch(context.Background(), tools)
 	if err != nil {

@@ -28,11 +28,7 @@ func findEnvoy(t *testing.T) string {
 	if testing.Short() {
 		t.Skip("-short: no real Envoy")
 	}
-	tools := os.Getenv("WASMESH_TOOLS")
-	if tools == "" {
-		tools = filepath.Join("..", "..", ".tools")
-	}
-	found, err := envoy.Find(context.Background(), tools)
+	found, err := envoy.Find(context.Background(), envoy.ToolsDir(filepath.Join("..", "..")))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -47,11 +47,7 @@ func prepared(m *testing.M) (code int, err error) {
 		return 1, err
 	}
 	defer os.RemoveAll(dir)
-	tools := os.Getenv("WASMESH_TOOLS")
-	if tools == "" {
-		tools = filepath.Join("..", "..", ".tools")
-	}
-	if programs, err = rig.Build(context.Background(), dir, tools); err != nil {
+	if programs, err = rig.Build(context.Background(), dir, filepath.Join("..", "..")); err != nil {
 		return 1, err
 	}
 	return m.Run(), nil

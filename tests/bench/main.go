@@ -90,11 +90,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	tools := os.Getenv("WASMESH_TOOLS")
-	if tools == "" {
-		tools = filepath.Join(root, ".tools")
-	}
-	binary, err := envoy.Find(ctx, tools)
+	binary, err := envoy.Find(ctx, envoy.ToolsDir(root))
 	if err != nil {
 		return err
 	}

@@ -70,13 +70,9 @@ func startEnvoy(t *testing.T, applicationPort uint16) string {
 
 func findEnvoy(t *testing.T) string {
 	t.Helper()
-	tools := os.Getenv("WASMESH_TOOLS")
-	if tools == "" {
-		tools = filepath.Join("..", "..", ".tools")
-	}
 	ctx, cancel := context.WithTimeout(t.Context(), findTimeout)
 	defer cancel()
-	found, err := envoy.Find(ctx, tools)
+	found, err := envoy.Find(ctx, envoy.ToolsDir(filepath.Join("..", "..")))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -23,8 +23,9 @@ type Programs struct {
 }
 
 // Build compiles what is in the source tree into dir, so that no test judges a
-// binary of yesterday, and finds an Envoy, if need be by fetching it into tools.
-func Build(ctx context.Context, dir, tools string) (Programs, error) {
+// binary of yesterday, and finds an Envoy, if need be by fetching it into the
+// tools of the tree whose top folder is root.
+func Build(ctx context.Context, dir, root string) (Programs, error) {
 	p := Programs{
 		Wasmesh: filepath.Join(dir, "wasmesh"),
 		Sidecar: filepath.Join(dir, "wasmesh-sidecar"),
@@ -37,7 +38,7 @@ func Build(ctx context.Context, dir, tools string) (Programs, error) {
 	if err := wasmtest.Build(ctx, project+"/filters/modules/mesh", p.Module); err != nil {
 		return p, err
 	}
-	found, err := envoy.Find(ctx, tools)
+	found, err := envoy.Find(ctx, envoy.ToolsDir(root))
 	if err != nil {
 		return p, err
 	}

@@ -77,7 +77,7 @@ func play(t *testing.T, s scenario, judges []*bench) {
 func seat(t *testing.T) ([]*bench, *envoy) {
 	t.Helper()
 	ctx := t.Context()
-	programs, err := rig.Build(ctx, t.TempDir(), tools())
+	programs, err := rig.Build(ctx, t.TempDir(), filepath.Join("..", ".."))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,14 +97,6 @@ func seat(t *testing.T) ([]*bench, *envoy) {
 		{name: "envoy", judge: sidecars},
 		{name: "explain", judge: &explainer{program: programs.Wasmesh}},
 	}, sidecars
-}
-
-// tools is the folder that keeps a fetched Envoy.
-func tools() string {
-	if dir := os.Getenv("WASMESH_TOOLS"); dir != "" {
-		return dir
-	}
-	return filepath.Join("..", "..", ".tools")
 }
 
 // startEnvoy starts the mesh of the cast, once for all scenarios.
