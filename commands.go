@@ -18,6 +18,7 @@ import (
 	"github.com/wasmesh/wasmesh/controlplane/mesh"
 	"github.com/wasmesh/wasmesh/controlplane/smi"
 	"github.com/wasmesh/wasmesh/examples/bookstore/demo"
+	"github.com/wasmesh/wasmesh/filters/policy"
 	"github.com/wasmesh/wasmesh/injector/envoy"
 )
 
@@ -31,6 +32,8 @@ const (
 func meshFlags(f *flag.FlagSet, s *smi.Settings) {
 	f.StringVar(&s.TrustDomain, "trust-domain", defaultTrustDomain, "authority of all SPIFFE IDs")
 	f.BoolVar(&s.PathFull, "path-full", false, "a pathRegex describes the whole path, not its start")
+	f.TextVar(&s.Mode, "mode", policy.Enforce, "enforce, audit or permissive, where a namespace's label "+smi.ModeLabel+" says nothing")
+	f.BoolVar(&s.Grace, "grace", false, "let callers without a sidecar in, where a namespace's label "+smi.PlaintextLabel+" says nothing")
 }
 
 func runControlPlane(ctx context.Context, args []string, _, stderr io.Writer) error {

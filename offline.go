@@ -144,10 +144,13 @@ func question(from, to string, plain, headers []string) (explain.Question, error
 		}
 		q.Port = uint16(n)
 	}
-	if len(plain) != 2 {
-		return q, fmt.Errorf("a request is METHOD PATH, such as GET /books; got %q", plain)
+	switch len(plain) {
+	case 0: // a connection to an opaque port
+	case 2:
+		q.Method, q.Path = plain[0], plain[1]
+	default:
+		return q, fmt.Errorf("a request is METHOD PATH, such as GET /books, and a connection to an opaque port is nothing; got %q", plain)
 	}
-	q.Method, q.Path = plain[0], plain[1]
 	for _, h := range headers {
 		name, value, ok := strings.Cut(h, ":")
 		if !ok || name == "" {

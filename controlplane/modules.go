@@ -179,8 +179,8 @@ func (m *modules) problem(cause error, try string) *mesh.Problem {
 	}
 }
 
-// configurations are what the module will be given: the lifetime form, and a
-// policy of the mesh or, without workloads, an empty one.
+// configurations are what the module will be given: each form, with a policy of
+// the mesh or, without workloads, an empty one.
 func configurations(s *mesh.Snapshot) [][]byte {
 	table := xds.Table(s, mesh.Workload{}).Encode()
 	if len(s.Workloads) > 0 {
@@ -188,6 +188,7 @@ func configurations(s *mesh.Snapshot) [][]byte {
 	}
 	return [][]byte{
 		config.Config{Form: config.Access, Destination: "inspection/inspection", Table: table}.Encode(),
+		config.Config{Form: config.Connections, Destination: "inspection/inspection", Table: table}.Encode(),
 		config.Config{Form: config.Lifetime, Destination: "inspection/inspection"}.Encode(),
 	}
 }

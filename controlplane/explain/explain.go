@@ -14,12 +14,14 @@ import (
 	"github.com/wasmesh/wasmesh/filters/policy"
 )
 
-// Question is a request between two service accounts.
+// Question is a request between two service accounts or, on an opaque port, a
+// connection.
 type Question struct {
 	From mesh.Name
 	To   mesh.Name
 	// Port is the container port; 0 takes the only port there is.
-	Port    uint16
+	Port uint16
+	// Method and Path are empty for a connection.
 	Method  string
 	Path    string
 	Headers []policy.Header
@@ -29,13 +31,15 @@ type Question struct {
 type Answer struct {
 	From, To string
 	Port     uint16
-	Method   string
-	Target   string
+	Method   string `json:",omitempty"`
+	Target   string `json:",omitempty"`
 	Allow    bool
 	Rule     string `json:",omitempty"`
-	Reason   string `json:",omitempty"`
+	// Reason is why it is denied or, in another mode than enforce, would be.
+	Reason string `json:",omitempty"`
+	Mode   string
 	// Path is how the request's path is read.
-	Path   string
+	Path   string `json:",omitempty"`
 	Trials []Trial
 }
 
@@ -50,21 +54,19 @@ type Trial struct {
 // Ask answers from a snapshot. An error means that the question itself does not
 // fit the mesh.
 func Ask(s *mesh.Snapshot, q Question) (Answer, error) {
-	port, err := portOf(s, q)
+	w, port, err := destination(s, q)
 	if err != nil {
 		return Answer{}, err
 	}
-	table := policy.Compile(s.Grants(q.To))
-	e := table.Explain(policy.Request{
-		Peer:    mesh.SPIFFEID(s.TrustDomain, q.From),
-		Port:    port,
-		Method:  q.Method,
-		Path:    q.Path,
-		Headers: q.Headers,
-	})
+	if port.Protocol.Opaque() != (q.Method == "") {
+		return Answer{}, fmt.Errorf("port %d of %s is read as %s; ask about METHOD PATH on a port that speaks HTTP, and about nothing more on an opaque one",
+			port.Port, q.To, port.Protocol)
+	}
+	e := judge(policy.Compile(s.Grants(q.To)), mesh.SPIFFEID(s.TrustDomain, q.From), port, q)
+	verdict := w.Mode.InForce(e.Verdict)
 	a := Answer{
-		From: q.From.String(), To: q.To.String(), Port: port, Method: q.Method, Target: q.Path,
-		Allow: e.Verdict.Allow, Rule: e.Verdict.Rule, Reason: string(e.Verdict.Reason), Path: e.Path.Literal,
+		From: q.From.String(), To: q.To.String(), Port: port.Port, Method: q.Method, Target: q.Path, Mode: w.Mode.String(),
+		Allow: verdict.Allow, Rule: verdict.Rule, Reason: string(e.Verdict.Reason), Path: e.Path.Literal,
 	}
 	for _, t := range e.Trials {
 		a.Trials = append(a.Trials, Trial{Rule: t.Rule, Match: t.Match, Failed: string(t.Failed), Header: t.Header})
@@ -72,30 +74,41 @@ func Ask(s *mesh.Snapshot, q Question) (Answer, error) {
 	return a, nil
 }
 
-// portOf finds the container port that is meant.
-func portOf(s *mesh.Snapshot, q Question) (uint16, error) {
-	ports := map[uint16]bool{}
-	known := false
+func judge(table *policy.Table, peer string, port mesh.WorkloadPort, q Question) policy.Explanation {
+	if port.Protocol.Opaque() {
+		return table.ExplainConnection(peer, port.Port)
+	}
+	return table.Explain(policy.Request{Peer: peer, Port: port.Port, Method: q.Method, Path: q.Path, Headers: q.Headers})
+}
+
+// destination finds the workload and its port that are meant. Workloads of one
+// account have one policy; only their ports may differ.
+func destination(s *mesh.Snapshot, q Question) (mesh.Workload, mesh.WorkloadPort, error) {
+	var found mesh.Workload
+	ports := map[uint16]mesh.WorkloadPort{}
 	for _, w := range s.Workloads {
 		if w.ServiceAccount != q.To {
 			continue
 		}
-		known = true
+		found = w
 		for _, p := range w.Ports {
-			ports[p.Port] = true
+			ports[p.Port] = p
 		}
 	}
+	port, listens := ports[q.Port]
 	switch {
-	case !known:
-		return 0, fmt.Errorf("no workload runs as service account %s; --to takes namespace/service-account", q.To)
+	case found.Name == mesh.Name{}:
+		return found, port, fmt.Errorf("no workload runs as service account %s; --to takes namespace/service-account", q.To)
+	case listens:
+		return found, port, nil
 	case q.Port != 0:
-		return q.Port, nil
+		return found, port, fmt.Errorf("no workload of %s listens on port %d; --to takes the container port", q.To, q.Port)
 	case len(ports) == 1:
-		for p := range ports {
-			return p, nil
+		for _, port = range ports {
+			return found, port, nil
 		}
 	}
-	return 0, fmt.Errorf("the workloads of %s have %d ports; say which with --to %s:PORT", q.To, len(ports), q.To)
+	return found, port, fmt.Errorf("the workloads of %s have %d ports; say which with --to %s:PORT", q.To, len(ports), q.To)
 }
 
 // String puts the answer into words.
@@ -105,10 +118,17 @@ func (a Answer) String() string {
 	if !a.Allow {
 		head = "denied"
 	}
-	fmt.Fprintf(&b, "%s  %s -> %s:%d %s %s\n", head, a.From, a.To, a.Port, a.Method, a.Target)
-	if a.Allow {
+	asked := strings.TrimSpace(a.Method + " " + a.Target)
+	if asked == "" {
+		asked = "(connection)"
+	}
+	fmt.Fprintf(&b, "%s  %s -> %s:%d %s\n", head, a.From, a.To, a.Port, asked)
+	switch {
+	case a.Allow && a.Rule == "":
+		fmt.Fprintf(&b, "  because its namespace is in mode %s; enforce would deny it: %s\n", a.Mode, because(policy.Reason(a.Reason), a))
+	case a.Allow:
 		fmt.Fprintf(&b, "  by TrafficTarget %s\n", a.Rule)
-	} else {
+	default:
 		fmt.Fprintf(&b, "  because: %s\n", because(policy.Reason(a.Reason), a))
 	}
 	if a.Path != "" && a.Path != a.Target {

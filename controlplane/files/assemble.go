@@ -28,6 +28,8 @@ func assemble(entries []entry) smi.Objects {
 			out.TCPRoutes = append(out.TCPRoutes, o)
 		case *split.TrafficSplit:
 			out.TrafficSplits = append(out.TrafficSplits, o)
+		case *corev1.Namespace:
+			out.Namespaces = append(out.Namespaces, o)
 		case *v1alpha1.Workload:
 			out.Workloads = append(out.Workloads, o)
 		}

@@ -153,16 +153,14 @@ func (d *decoder) add(e entry) {
 // identify reads whose document it is from YAML that may not decode any further.
 func identify(n *yaml.Node) unread {
 	u := unread{name: mesh.Name{Namespace: text(n, "metadata", "namespace"), Name: text(n, "metadata", "name")}}
-	switch {
-	case u.name.Name == "":
-		u.name = mesh.Name{}
-	case u.name.Namespace == "":
-		u.name.Namespace = defaultNamespace
-	}
 	for _, k := range kinds() {
 		if k.name == text(n, "kind") {
 			u.kind = k.name
 		}
+	}
+	u.name.Namespace = namespaceOf(u.kind, u.name.Namespace)
+	if u.name.Name == "" {
+		u.name = mesh.Name{}
 	}
 	return u
 }

@@ -33,19 +33,22 @@ type kind struct {
 	empty func() manifest
 	// tolerate rewrites spellings that the type refuses; nil for none.
 	tolerate func(fields map[string]any) []mesh.Problem
+	// clusterScoped objects are in no namespace.
+	clusterScoped bool
 }
 
 // kinds lists what is supported (smi-rules, decided 1).
 func kinds() []kind {
 	return []kind{
-		{smi.KindService, "", []string{"v1"}, func() manifest { return new(corev1.Service) }, nil},
-		{smi.KindServiceAccount, "", []string{"v1"}, func() manifest { return new(corev1.ServiceAccount) }, nil},
-		{smi.KindTrafficTarget, "access.smi-spec.io", []string{"v1alpha3"}, func() manifest { return new(access.TrafficTarget) }, nil},
-		{smi.KindHTTPRouteGroup, "specs.smi-spec.io", []string{"v1alpha4", "v1alpha3"}, func() manifest { return new(specs.HTTPRouteGroup) }, tolerateRoutes},
-		{smi.KindTCPRoute, "specs.smi-spec.io", []string{"v1alpha4", "v1alpha3"}, func() manifest { return new(specs.TCPRoute) }, tolerateTopLevelMatches},
-		{smi.KindUDPRoute, "specs.smi-spec.io", []string{"v1alpha4"}, func() manifest { return new(specs.UDPRoute) }, tolerateTopLevelMatches},
-		{smi.KindTrafficSplit, "split.smi-spec.io", []string{"v1alpha4", "v1alpha3", "v1alpha2"}, func() manifest { return new(split.TrafficSplit) }, nil},
-		{smi.KindWorkload, "wasmesh.io", []string{"v1alpha1"}, func() manifest { return new(v1alpha1.Workload) }, nil},
+		{smi.KindService, "", []string{"v1"}, func() manifest { return new(corev1.Service) }, nil, false},
+		{smi.KindServiceAccount, "", []string{"v1"}, func() manifest { return new(corev1.ServiceAccount) }, nil, false},
+		{smi.KindTrafficTarget, "access.smi-spec.io", []string{"v1alpha3"}, func() manifest { return new(access.TrafficTarget) }, nil, false},
+		{smi.KindHTTPRouteGroup, "specs.smi-spec.io", []string{"v1alpha4", "v1alpha3"}, func() manifest { return new(specs.HTTPRouteGroup) }, tolerateRoutes, false},
+		{smi.KindTCPRoute, "specs.smi-spec.io", []string{"v1alpha4", "v1alpha3"}, func() manifest { return new(specs.TCPRoute) }, tolerateTopLevelMatches, false},
+		{smi.KindUDPRoute, "specs.smi-spec.io", []string{"v1alpha4"}, func() manifest { return new(specs.UDPRoute) }, tolerateTopLevelMatches, false},
+		{smi.KindTrafficSplit, "split.smi-spec.io", []string{"v1alpha4", "v1alpha3", "v1alpha2"}, func() manifest { return new(split.TrafficSplit) }, nil, false},
+		{smi.KindNamespace, "", []string{"v1"}, func() manifest { return new(corev1.Namespace) }, nil, true},
+		{smi.KindWorkload, "wasmesh.io", []string{"v1alpha1"}, func() manifest { return new(v1alpha1.Workload) }, nil, false},
 	}
 }
 
@@ -94,10 +97,20 @@ func objectOf(fields map[string]any) mesh.Object {
 	if name == "" {
 		return mesh.Object{}
 	}
-	if namespace == "" {
-		namespace = defaultNamespace
+	return mesh.Object{Kind: kind, Name: mesh.Name{Namespace: namespaceOf(kind, namespace), Name: name}}
+}
+
+// namespaceOf returns where an object is: nowhere if its kind is cluster-scoped.
+func namespaceOf(kind, namespace string) string {
+	for _, k := range kinds() {
+		if k.name == kind && k.clusterScoped {
+			return ""
+		}
 	}
-	return mesh.Object{Kind: kind, Name: mesh.Name{Namespace: namespace, Name: name}}
+	if namespace == "" {
+		return defaultNamespace
+	}
+	return namespace
 }
 
 // kindOf finds the kind that fields declare, or the problem with it. A kind that
@@ -159,7 +172,7 @@ func checkName(o mesh.Object) mesh.Problem {
 		return mesh.Problem{Effect: mesh.Broken, Field: "metadata", Cause: "the object has no name.", Try: "Set metadata.name."}
 	case len(validation.IsDNS1123Subdomain(o.Name.Name)) > 0:
 		return mesh.Problem{Effect: mesh.Broken, Field: "metadata.name", Cause: fmt.Sprintf("%q cannot be the name of an object.", o.Name.Name), Try: spelling}
-	case len(validation.IsDNS1123Label(o.Name.Namespace)) > 0:
+	case o.Name.Namespace != "" && len(validation.IsDNS1123Label(o.Name.Namespace)) > 0:
 		return mesh.Problem{Effect: mesh.Broken, Field: "metadata.namespace", Cause: fmt.Sprintf("%q cannot be the name of a namespace.", o.Name.Namespace), Try: spelling}
 	}
 	return mesh.Problem{}

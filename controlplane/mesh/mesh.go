@@ -20,8 +20,14 @@ type Name struct {
 	Name      string
 }
 
-// String returns "namespace/name".
-func (n Name) String() string { return n.Namespace + "/" + n.Name }
+// String returns "namespace/name", or the name alone where an object is in no
+// namespace.
+func (n Name) String() string {
+	if n.Namespace == "" {
+		return n.Name
+	}
+	return n.Namespace + "/" + n.Name
+}
 
 // ParseName reads "namespace/name"; both parts must be there.
 func ParseName(s string) (Name, bool) {
@@ -55,6 +61,10 @@ const (
 	HTTP2 Protocol = "http2"
 	TCP   Protocol = "tcp"
 )
+
+// Opaque reports whether nothing of the bytes can be understood, so that only
+// whole connections can be granted and spread.
+func (p Protocol) Opaque() bool { return p == TCP }
 
 // Snapshot is the whole mesh. All slices are sorted by name, so that two
 // snapshots of the same objects are equal.
@@ -105,6 +115,11 @@ type Workload struct {
 	// every service an address of its own.
 	Loopback netip.Prefix
 	Ports    []WorkloadPort
+	// Mode is what its namespace does with what the policy does not allow.
+	Mode policy.Mode
+	// Grace lets callers without a sidecar in: plaintext, about which the policy
+	// cannot say anything, passes unasked (smi-rules 35).
+	Grace bool
 }
 
 // WorkloadPort is a port the application listens on: the container port.

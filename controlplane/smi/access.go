@@ -24,12 +24,12 @@ func (r *resolver) access() []mesh.Access {
 		// the object wants to hear of everything at once.
 		destination, known := r.destination(o, t.Spec.Destination)
 		sources := r.sources(o, t.Spec.Sources)
-		ports, matches := r.rules(o, t.Spec.Rules, routes)
-		if !known || len(sources) == 0 || len(ports) == 0 || len(matches) == 0 {
+		grant := r.rules(o, t.Spec.Rules, routes)
+		if !known || len(sources) == 0 || len(grant.Ports) == 0 || len(grant.Matches) == 0 && !grant.Connections {
 			continue
 		}
-		granted[destination] = append(granted[destination],
-			policy.Grant{Name: o.Name.String(), Sources: sources, Ports: ports, Matches: matches})
+		grant.Name, grant.Sources = o.Name.String(), sources
+		granted[destination] = append(granted[destination], grant)
 	}
 	out := make([]mesh.Access, 0, len(granted))
 	for destination, grants := range granted {
@@ -99,8 +99,8 @@ type routes struct {
 // HTTPRouteGroups the requests, and both must agree (smi-rules 23 to 28). A
 // missing group only grants less; a missing TCPRoute, or a kind that is not
 // known, may have been a restriction, so without it the target grants nothing
-// (smi-rules 21, 22).
-func (r *resolver) rules(o mesh.Object, rules []access.TrafficTargetRule, routes routes) ([]policy.PortRange, []policy.Match) {
+// (smi-rules 21, 22). The grant has no name and no sources yet.
+func (r *resolver) rules(o mesh.Object, rules []access.TrafficTargetRule, routes routes) policy.Grant {
 	if len(rules) == 0 {
 		r.inert(o, "spec.rules", "no rule is listed, so the target grants nothing.", "Refer to an HTTPRouteGroup or a TCPRoute.")
 	}
@@ -133,13 +133,13 @@ func (r *resolver) rules(o mesh.Object, rules []access.TrafficTargetRule, routes
 	}
 	switch {
 	case !resolved:
-		return nil, nil
+		return policy.Grant{}
 	case !hasTCP:
-		return []policy.PortRange{policy.EveryPort()}, distinct(requests)
+		return policy.Grant{Ports: []policy.PortRange{policy.EveryPort()}, Matches: distinct(requests)}
 	case !hasGroup:
-		return union(ports), distinct(connections)
+		return policy.Grant{Ports: union(ports), Connections: true, Matches: distinct(connections)}
 	}
-	return union(ports), distinct(requests)
+	return policy.Grant{Ports: union(ports), Connections: true, Matches: distinct(requests)}
 }
 
 // requests returns the matches of a group that a rule selects: all of them

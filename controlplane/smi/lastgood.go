@@ -32,6 +32,7 @@ func LastGood(last, next Objects, problems []mesh.Problem) Objects {
 		TCPRoutes:       lastGood(KindTCPRoute, last.TCPRoutes, next.TCPRoutes, broken),
 		TrafficSplits:   lastGood(KindTrafficSplit, last.TrafficSplits, next.TrafficSplits, broken),
 		Workloads:       lastGood(KindWorkload, last.Workloads, next.Workloads, broken),
+		Namespaces:      lastGood(KindNamespace, last.Namespaces, next.Namespaces, broken),
 	}
 }
 

@@ -98,15 +98,11 @@ func (r *resolver) servicePorts(o mesh.Object, s *corev1.Service, selected []ins
 			continue
 		}
 		protocol := protocolOf(stringOf(p.AppProtocol), p.Name)
-		if protocol == mesh.TCP {
-			r.opaque(o, field, int(p.Port))
-			continue
-		}
 		out = append(out, mesh.ServicePort{
 			Port:      uint16(p.Port),
 			Name:      p.Name,
 			Protocol:  protocol,
-			Endpoints: r.endpoints(o, field+".targetPort", p, selected),
+			Endpoints: r.endpoints(o, field+".targetPort", p, protocol, selected),
 		})
 	}
 	slices.SortFunc(out, func(a, b mesh.ServicePort) int { return int(a.Port) - int(b.Port) })
@@ -115,38 +111,43 @@ func (r *resolver) servicePorts(o mesh.Object, s *corev1.Service, selected []ins
 
 // endpoints resolves a port's target on every workload behind it: by name each
 // workload may have a number of its own (smi-rules 29, 67).
-func (r *resolver) endpoints(o mesh.Object, field string, p corev1.ServicePort, selected []instance) []mesh.Endpoint {
+func (r *resolver) endpoints(o mesh.Object, field string, p corev1.ServicePort, protocol mesh.Protocol, selected []instance) []mesh.Endpoint {
 	var out []mesh.Endpoint
 	for _, w := range selected {
-		port, ok := targetOf(p, w.Ports)
-		if !ok {
+		target, ok := targetOf(p, w.Ports)
+		switch {
+		case !ok:
 			r.inert(o, field, fmt.Sprintf("Workload %s serves no port %s, so it gets none of the service's requests.", w.Name, targetText(p)),
 				"List the port in the workload's spec.ports, or set targetPort to one of those.")
+			continue
+		case target.Protocol.Opaque() != protocol.Opaque():
+			r.inert(o, field, fmt.Sprintf("the service's port %d is read as %s, and port %d of Workload %s as %s, so it gets nothing of it.",
+				p.Port, protocol, target.Port, w.Name, target.Protocol), "Give both the same appProtocol.")
 			continue
 		}
 		out = append(out, mesh.Endpoint{
 			Workload:       w.Name,
 			ServiceAccount: w.ServiceAccount,
 			Address:        w.Address,
-			Port:           port,
+			Port:           target.Port,
 		})
 	}
 	return out
 }
 
-func targetOf(p corev1.ServicePort, ports []mesh.WorkloadPort) (uint16, bool) {
+func targetOf(p corev1.ServicePort, ports []mesh.WorkloadPort) (mesh.WorkloadPort, bool) {
 	for _, candidate := range ports {
 		if p.TargetPort.Type == intstr.String {
 			if candidate.Name != "" && candidate.Name == p.TargetPort.StrVal {
-				return candidate.Port, true
+				return candidate, true
 			}
 			continue
 		}
 		if int32(candidate.Port) == targetNumber(p) {
-			return candidate.Port, true
+			return candidate, true
 		}
 	}
-	return 0, false
+	return mesh.WorkloadPort{}, false
 }
 
 // targetNumber is the port itself where targetPort is left out.

@@ -78,15 +78,14 @@ var worldCases = []struct {
 	left:      "Service shop 8080: Workload web1 8080",
 	problems:  []string{"inert Service store/shop: spec.selector: no usable Workload in namespace store carries the labels app=web, so"},
 }, {
-	name: "opaque ports are left out, the others work",
+	name: "opaque ports go to opaque ports only",
 	manifests: workload("web1", 1, "ports: [{port: 8080}, {port: 3306, appProtocol: tcp}, {port: 443, name: tls-x}]") +
-		service("shop", "selector: {app: web}", "ports: [{port: 8080}, {port: 3306, appProtocol: mysql}, {port: 25, name: tcp-mail}, {port: 8443, appProtocol: https}, {port: 53, protocol: UDP}]"),
-	left: "Service shop 8080:web1 Workload web1 8080",
+		service("shop", "selector: {app: web}", "ports: [{port: 8080}, {port: 3306, appProtocol: mysql}, {port: 25, name: tcp-mail, targetPort: 8080}, {port: 80, targetPort: 443}, {port: 53, protocol: UDP}]"),
+	left: "Service shop 25: 80: 3306:web1 8080:web1 Workload web1 443 3306 8080",
 	problems: []string{
-		"inert Service store/shop: spec.ports[1]: opaque TCP ports are not served yet; port 3306 is left out, the other ports work.",
-		"inert Service store/shop: spec.ports[2]: opaque", "inert Service store/shop: spec.ports[3]: opaque",
+		"inert Service store/shop: spec.ports[2].targetPort: the service's port 25 is read as tcp, and port 8080 of Workload store/web1 as http, so it gets nothing of it. Give both the same appProtocol.",
+		"inert Service store/shop: spec.ports[3].targetPort: the service's port 80 is read as http, and port 443 of Workload store/web1 as tcp",
 		"inert Service store/shop: spec.ports[4].protocol: UDP is not served",
-		"inert Workload store/web1: spec.ports[1]: opaque", "inert Workload store/web1: spec.ports[2]: opaque",
 	},
 }, {
 	name: "ports that cannot be",

@@ -16,6 +16,7 @@ import (
 
 	"github.com/wasmesh/wasmesh/controlplane/apis/v1alpha1"
 	"github.com/wasmesh/wasmesh/controlplane/mesh"
+	"github.com/wasmesh/wasmesh/filters/policy"
 )
 
 // The kinds that a snapshot is made of, as problems name them.
@@ -28,6 +29,7 @@ const (
 	KindUDPRoute       = "UDPRoute"
 	KindTrafficSplit   = "TrafficSplit"
 	KindWorkload       = "Workload"
+	KindNamespace      = "Namespace"
 )
 
 // Objects is everything that the mesh is described by, whatever the source. An
@@ -41,12 +43,14 @@ type Objects struct {
 	TCPRoutes       []*specs.TCPRoute
 	TrafficSplits   []*split.TrafficSplit
 	Workloads       []*v1alpha1.Workload
+	// Namespaces are needed only for their labels; one that is not listed has none.
+	Namespaces []*corev1.Namespace
 }
 
 // Len returns the number of objects.
 func (o Objects) Len() int {
 	return len(o.Services) + len(o.ServiceAccounts) + len(o.TrafficTargets) + len(o.HTTPRouteGroups) +
-		len(o.TCPRoutes) + len(o.TrafficSplits) + len(o.Workloads)
+		len(o.TCPRoutes) + len(o.TrafficSplits) + len(o.Workloads) + len(o.Namespaces)
 }
 
 // Settings hold for the whole mesh.
@@ -56,6 +60,10 @@ type Settings struct {
 	// PathFull makes a pathRegex describe the whole path, where SMI anchors it at
 	// the start only (smi-rules 36).
 	PathFull bool
+	// Mode and Grace hold in namespaces whose labels say nothing; see
+	// mesh.Workload.
+	Mode  policy.Mode
+	Grace bool
 }
 
 // Snapshot resolves objects into the mesh they describe. What cannot be used is
@@ -63,6 +71,7 @@ type Settings struct {
 // Problems are sorted by object and field.
 func Snapshot(objects Objects, settings Settings) (*mesh.Snapshot, []mesh.Problem) {
 	r := newResolver(objects, settings)
+	r.namespaces()
 	instances := r.workloads()
 	services := r.services(instances)
 	snapshot := &mesh.Snapshot{
@@ -85,6 +94,7 @@ type resolver struct {
 	// which they claim what only one of them can have.
 	objects  Objects
 	accounts map[mesh.Name]bool
+	adoption map[string]adoption
 	problems []mesh.Problem
 	// breaks counts the problems that are Broken: a resolving step that leaves it
 	// as it was has found its object usable.
@@ -101,6 +111,7 @@ func newResolver(objects Objects, settings Settings) *resolver {
 		TCPRoutes:       oldestFirst(objects.TCPRoutes),
 		TrafficSplits:   oldestFirst(objects.TrafficSplits),
 		Workloads:       oldestFirst(objects.Workloads),
+		Namespaces:      oldestFirst(objects.Namespaces),
 	}
 	return r
 }

@@ -64,6 +64,8 @@ func (r *resolver) workload(o mesh.Object, w *v1alpha1.Workload) (mesh.Workload,
 		Loopback:       r.loopback(o, orDefault(w.Spec.Loopback, defaultLoopback)),
 		Ports:          r.workloadPorts(o, w.Spec.Ports),
 	}
+	adoption := r.adoptionOf(w.Namespace)
+	out.Mode, out.Grace = adoption.mode, adoption.grace
 	if r.breaks == before {
 		r.apart(o, out)
 	}
@@ -128,8 +130,6 @@ func (r *resolver) workloadPorts(o mesh.Object, ports []v1alpha1.WorkloadPort) [
 			r.broken(o, field+".name", fmt.Sprintf("two ports are named %q, so the name says nothing.", p.Name), "Rename one of the two.")
 		case p.AppProtocol != "" && !known:
 			r.broken(o, field+".appProtocol", fmt.Sprintf("protocol %q is unknown.", p.AppProtocol), "Use http, http2, grpc or tcp.")
-		case protocol == mesh.TCP:
-			r.opaque(o, field, int(p.Port))
 		default:
 			out = append(out, mesh.WorkloadPort{Port: uint16(p.Port), Name: p.Name, Protocol: protocol})
 		}
@@ -137,12 +137,6 @@ func (r *resolver) workloadPorts(o mesh.Object, ports []v1alpha1.WorkloadPort) [
 	}
 	slices.SortFunc(out, func(a, b mesh.WorkloadPort) int { return int(a.Port) - int(b.Port) })
 	return out
-}
-
-// opaque reports a port whose bytes are not HTTP.
-func (r *resolver) opaque(o mesh.Object, field string, port int) {
-	r.inert(o, field, fmt.Sprintf("opaque TCP ports are not served yet; port %d is left out, the other ports work.", port),
-		"If it speaks HTTP, set appProtocol to http, http2 or grpc.")
 }
 
 func orDefault(text, otherwise string) string {

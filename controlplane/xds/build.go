@@ -75,9 +75,10 @@ func Table(s *mesh.Snapshot, w mesh.Workload) *policy.Table {
 	return policy.Compile(s.Grants(w.ServiceAccount))
 }
 
-// PolicyVersion identifies an encoded table: the first 52 bits of its sha256,
-// as a metric's value must survive readers that keep numbers as floats.
-func PolicyVersion(encoded []byte) uint64 {
-	sum := sha256.Sum256(encoded)
+// PolicyVersion identifies what decides at a workload, its table and its mode:
+// the first 52 bits of a sha256, as a metric's value must survive readers that
+// keep numbers as floats.
+func PolicyVersion(s *mesh.Snapshot, w mesh.Workload) uint64 {
+	sum := sha256.Sum256(append(Table(s, w).Encode(), byte(w.Mode)))
 	return binary.BigEndian.Uint64(sum[:]) >> 12
 }

@@ -16,6 +16,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/wasmesh/wasmesh/controlplane/mesh"
+	"github.com/wasmesh/wasmesh/filters/config"
 	"github.com/wasmesh/wasmesh/filters/policy"
 )
 
@@ -179,7 +180,7 @@ func TestPolicyEditChangesOneResource(t *testing.T) {
 	after := Build(s, name("shop/store-v1"), settings())
 	for typeURL, byName := range before {
 		for resource, m := range byName {
-			if same := proto.Equal(m, after[typeURL][resource]); same == (resource == accessFilter) {
+			if same := proto.Equal(m, after[typeURL][resource]); same == (resource == config.AccessFilter) {
 				t.Errorf("%s: unchanged is %v", resource, same)
 			}
 		}

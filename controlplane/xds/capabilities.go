@@ -23,8 +23,14 @@ func Capabilities() []string {
 	}
 }
 
-func capabilities() *wasmv3.CapabilityRestrictionConfig {
-	names := Capabilities()
+// dataCapabilities are those of the VM for opaque ports, where Envoy also asks
+// about every chunk of data. It is a VM of its own: sharing one would cost each
+// read and write of every HTTP connection a call.
+func dataCapabilities() []string {
+	return append(Capabilities(), "proxy_on_downstream_data", "proxy_on_upstream_data")
+}
+
+func restrictedTo(names []string) *wasmv3.CapabilityRestrictionConfig {
 	allowed := make(map[string]*wasmv3.SanitizationConfig, len(names))
 	for _, name := range names {
 		allowed[name] = &wasmv3.SanitizationConfig{}

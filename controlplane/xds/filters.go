@@ -23,12 +23,6 @@ import (
 	"github.com/wasmesh/wasmesh/filters/guest"
 )
 
-// The names under which the two forms of the module are discovered.
-const (
-	accessFilter   = "wasmesh.access"
-	lifetimeFilter = "wasmesh.lifetime"
-)
-
 // ModuleDirectory is where the sidecar finds modules, each as <digest>.wasm.
 const ModuleDirectory = "./modules/"
 
@@ -55,7 +49,7 @@ func connectionFacts(port uint16) *listenerv3.Filter {
 // and whenever it is taken away, a native filter without a policy denies.
 func discoveredAccess() *hcmv3.HttpFilter {
 	return &hcmv3.HttpFilter{
-		Name: accessFilter,
+		Name: config.AccessFilter,
 		ConfigType: &hcmv3.HttpFilter_ConfigDiscovery{ConfigDiscovery: &corev3.ExtensionConfigSource{
 			ConfigSource: warming(),
 			DefaultConfig: pack(&httprbacv3.RBAC{
@@ -70,11 +64,28 @@ func discoveredAccess() *hcmv3.HttpFilter {
 // through: the access form behind it is what denies.
 func discoveredLifetime() *listenerv3.Filter {
 	return &listenerv3.Filter{
-		Name: lifetimeFilter,
+		Name: config.LifetimeFilter,
 		ConfigType: &listenerv3.Filter_ConfigDiscovery{ConfigDiscovery: &corev3.ExtensionConfigSource{
 			ConfigSource:  warming(),
 			DefaultConfig: pack(&networkrbacv3.RBAC{StatPrefix: "without_lifetime."}),
 			TypeUrls:      []string{typeURL(&networkwasmv3.Wasm{}), typeURL(&networkrbacv3.RBAC{})},
+		}},
+	}
+}
+
+// discoveredConnections is the place of the connections form. Until the module
+// is there, and whenever it is taken away, a native filter without a policy ends
+// every connection.
+func discoveredConnections() *listenerv3.Filter {
+	return &listenerv3.Filter{
+		Name: config.ConnectionsFilter,
+		ConfigType: &listenerv3.Filter_ConfigDiscovery{ConfigDiscovery: &corev3.ExtensionConfigSource{
+			ConfigSource: warming(),
+			DefaultConfig: pack(&networkrbacv3.RBAC{
+				StatPrefix: "without_policy.",
+				Rules:      &rbacconfigv3.RBAC{Action: rbacconfigv3.RBAC_ALLOW},
+			}),
+			TypeUrls: []string{typeURL(&networkwasmv3.Wasm{}), typeURL(&networkrbacv3.RBAC{})},
 		}},
 	}
 }
@@ -88,30 +99,43 @@ func warming() *corev3.ConfigSource {
 }
 
 func (b *builder) accessConfig() *corev3.TypedExtensionConfig {
-	table := Table(b.snapshot, b.workload).Encode()
-	c := config.Config{
-		Form:        config.Access,
-		Destination: b.workload.Name.String(),
-		Version:     PolicyVersion(table),
-		Table:       table,
-	}
 	return &corev3.TypedExtensionConfig{
-		Name:        accessFilter,
-		TypedConfig: pack(&httpwasmv3.Wasm{Config: b.plugin(accessFilter, c)}),
+		Name:        config.AccessFilter,
+		TypedConfig: pack(&httpwasmv3.Wasm{Config: b.plugin(config.AccessFilter, b.deciding(config.Access), b.vm())}),
 	}
 }
 
 func (b *builder) lifetimeConfig() *corev3.TypedExtensionConfig {
 	c := config.Config{Form: config.Lifetime, Destination: b.workload.Name.String()}
 	return &corev3.TypedExtensionConfig{
-		Name:        lifetimeFilter,
-		TypedConfig: pack(&networkwasmv3.Wasm{Config: b.plugin(lifetimeFilter, c)}),
+		Name:        config.LifetimeFilter,
+		TypedConfig: pack(&networkwasmv3.Wasm{Config: b.plugin(config.LifetimeFilter, c, b.vm())}),
 	}
 }
 
-// plugin makes one plugin of the module. Both have the same vm_id and code, so
-// that they share one VM in each worker.
-func (b *builder) plugin(name string, c config.Config) *wasmv3.PluginConfig {
+func (b *builder) connectionsConfig() *corev3.TypedExtensionConfig {
+	vm := b.vm()
+	vm.VmId = config.ConnectionsFilter + "." + b.settings.Module
+	vm.CapabilityRestrictionConfig = restrictedTo(dataCapabilities())
+	return &corev3.TypedExtensionConfig{
+		Name:        config.ConnectionsFilter,
+		TypedConfig: pack(&networkwasmv3.Wasm{Config: b.plugin(config.ConnectionsFilter, b.deciding(config.Connections), vm)}),
+	}
+}
+
+// deciding is the configuration of a form that decides.
+func (b *builder) deciding(form config.Form) config.Config {
+	return config.Config{
+		Form:        form,
+		Destination: b.workload.Name.String(),
+		Version:     PolicyVersion(b.snapshot, b.workload),
+		Mode:        b.workload.Mode,
+		Table:       Table(b.snapshot, b.workload).Encode(),
+	}
+}
+
+// plugin makes one plugin of the module.
+func (b *builder) plugin(name string, c config.Config, vm *wasmv3.VmConfig) *wasmv3.PluginConfig {
 	return &wasmv3.PluginConfig{
 		Name:          name,
 		RootId:        name,
@@ -122,16 +146,22 @@ func (b *builder) plugin(name string, c config.Config) *wasmv3.PluginConfig {
 		ReloadConfig: &wasmv3.ReloadConfig{Backoff: &corev3.BackoffStrategy{
 			BaseInterval: durationpb.New(reloadInterval),
 		}},
-		Vm: &wasmv3.PluginConfig_VmConfig{VmConfig: &wasmv3.VmConfig{
-			VmId:                        "wasmesh." + b.settings.Module,
-			Runtime:                     "envoy.wasm.runtime.v8",
-			CapabilityRestrictionConfig: capabilities(),
-			Code: &corev3.AsyncDataSource{Specifier: &corev3.AsyncDataSource_Local{Local: &corev3.DataSource{
-				Specifier: &corev3.DataSource_Filename{
-					Filename: ModuleDirectory + b.settings.Module + ".wasm",
-				},
-			}}},
-		}},
+		Vm: &wasmv3.PluginConfig_VmConfig{VmConfig: vm},
+	}
+}
+
+// vm is what the two forms in front of HTTP share: with the same id and code
+// they run in one VM in each worker.
+func (b *builder) vm() *wasmv3.VmConfig {
+	return &wasmv3.VmConfig{
+		VmId:                        "wasmesh." + b.settings.Module,
+		Runtime:                     "envoy.wasm.runtime.v8",
+		CapabilityRestrictionConfig: restrictedTo(Capabilities()),
+		Code: &corev3.AsyncDataSource{Specifier: &corev3.AsyncDataSource_Local{Local: &corev3.DataSource{
+			Specifier: &corev3.DataSource_Filename{
+				Filename: ModuleDirectory + b.settings.Module + ".wasm",
+			},
+		}}},
 	}
 }
 

@@ -26,6 +26,9 @@ const (
 	reloadInterval = 100 * time.Millisecond
 	// headersTimeout ends callers that never finish their headers.
 	headersTimeout = 30 * time.Second
+	// idleTimeout ends streams and connections on which nothing moves, such as
+	// those whose other end is gone without a word.
+	idleTimeout = time.Hour
 )
 
 // connectionManager holds the settings that both directions share: what
@@ -47,6 +50,8 @@ func connectionManager(name string) *hcmv3.HttpConnectionManager {
 		ForwardClientCertDetails:   hcmv3.HttpConnectionManager_SANITIZE,
 		ServerHeaderTransformation: hcmv3.HttpConnectionManager_PASS_THROUGH,
 		RequestHeadersTimeout:      durationpb.New(headersTimeout),
+		StreamIdleTimeout:          durationpb.New(idleTimeout),
+		UpgradeConfigs:             []*hcmv3.HttpConnectionManager_UpgradeConfig{{UpgradeType: "websocket"}},
 		LocalReplyConfig:           refuseUnrouted(),
 		// One id from the caller's sidecar to the application and back: what a
 		// denied caller can show to an operator.
@@ -107,7 +112,7 @@ func protocolOptions(p mesh.Protocol, longest time.Duration) map[string]*anypb.A
 	explicit := &upstreamhttpv3.HttpProtocolOptions_ExplicitHttpConfig{}
 	if p == mesh.HTTP2 {
 		explicit.ProtocolConfig = &upstreamhttpv3.HttpProtocolOptions_ExplicitHttpConfig_Http2ProtocolOptions{
-			Http2ProtocolOptions: &corev3.Http2ProtocolOptions{},
+			Http2ProtocolOptions: &corev3.Http2ProtocolOptions{AllowConnect: true},
 		}
 	} else {
 		explicit.ProtocolConfig = &upstreamhttpv3.HttpProtocolOptions_ExplicitHttpConfig_HttpProtocolOptions{

@@ -13,57 +13,87 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/wasmesh/wasmesh/controlplane/mesh"
+	"github.com/wasmesh/wasmesh/filters/config"
 )
 
 // inbound makes, for each port of the workload, a listener that speaks mutual
 // TLS with other sidecars and hands what the policy allows to the application.
 func (b *builder) inbound() {
+	requests, connections := false, false
 	for _, port := range b.workload.Ports {
 		name := "inbound|" + strconv.Itoa(int(port.Port))
 		b.out.add(ListenerType, name, b.inboundListener(port, name))
 		b.out.add(ClusterType, name, b.application(port, name))
+		requests = requests || !port.Protocol.Opaque()
+		connections = connections || port.Protocol.Opaque()
 	}
-	if len(b.workload.Ports) > 0 && b.settings.Module != "" {
-		b.out.add(FilterType, accessFilter, b.accessConfig())
-		b.out.add(FilterType, lifetimeFilter, b.lifetimeConfig())
+	if b.settings.Module == "" {
+		return
+	}
+	if requests {
+		b.out.add(FilterType, config.AccessFilter, b.accessConfig())
+		b.out.add(FilterType, config.LifetimeFilter, b.lifetimeConfig())
+	}
+	if connections {
+		b.out.add(FilterType, config.ConnectionsFilter, b.connectionsConfig())
 	}
 }
 
 func (b *builder) inboundListener(port mesh.WorkloadPort, name string) *listenerv3.Listener {
+	chain := &listenerv3.FilterChain{
+		Name:                          "mesh",
+		TransportSocket:               downstreamTLS(b.snapshot.TrustDomain),
+		TransportSocketConnectTimeout: durationpb.New(connectTimeout),
+		Filters: []*listenerv3.Filter{
+			connectionFacts(port.Port),
+			discoveredLifetime(),
+			networkFilter("envoy.filters.network.http_connection_manager", b.inboundManager(name)),
+		},
+	}
+	if port.Protocol.Opaque() {
+		chain.Filters = []*listenerv3.Filter{connectionFacts(port.Port), discoveredConnections(), guarded(name)}
+	}
+	listener := &listenerv3.Listener{
+		Name:             name,
+		Address:          address(b.workload.Address, port.Port),
+		TrafficDirection: corev3.TrafficDirection_INBOUND,
+		EnableReusePort:  wrapperspb.Bool(false),
+		FilterChains:     []*listenerv3.FilterChain{chain},
+	}
+	if b.workload.Grace {
+		admitPlaintext(listener, port, name)
+	}
+	return listener
+}
+
+func (b *builder) inboundManager(name string) *hcmv3.HttpConnectionManager {
 	manager := connectionManager(name)
 	manager.CodecType = hcmv3.HttpConnectionManager_HTTP2
-	// The connection is shared: a malformed request, such as one whose Host is
-	// empty, must end alone. Measured: it took all others on it with it.
 	manager.Http2ProtocolOptions = &corev3.Http2ProtocolOptions{
+		// The connection is shared: a malformed request, such as one whose Host is
+		// empty, must end alone. Measured: it took all others on it with it.
 		OverrideStreamErrorOnInvalidHttpMessage: wrapperspb.Bool(true),
+		// A WebSocket comes as CONNECT with a :protocol (RFC 8441).
+		AllowConnect: true,
 	}
-	manager.RouteSpecifier = &hcmv3.HttpConnectionManager_RouteConfig{
+	manager.RouteSpecifier = toApplication(name)
+	manager.HttpFilters = []*hcmv3.HttpFilter{discoveredAccess(), routerFilter()}
+	return manager
+}
+
+// toApplication routes everything to the cluster of that name.
+func toApplication(name string) *hcmv3.HttpConnectionManager_RouteConfig {
+	return &hcmv3.HttpConnectionManager_RouteConfig{
 		RouteConfig: routeConfiguration(name, &routev3.RouteAction{
 			ClusterSpecifier: &routev3.RouteAction_Cluster{Cluster: name},
 			Timeout:          durationpb.New(0),
 		}),
 	}
-	manager.HttpFilters = []*hcmv3.HttpFilter{discoveredAccess(), routerFilter()}
-	return &listenerv3.Listener{
-		Name:             name,
-		Address:          address(b.workload.Address, port.Port),
-		TrafficDirection: corev3.TrafficDirection_INBOUND,
-		EnableReusePort:  wrapperspb.Bool(false),
-		FilterChains: []*listenerv3.FilterChain{{
-			TransportSocket: downstreamTLS(b.snapshot.TrustDomain),
-			Filters: []*listenerv3.Filter{
-				connectionFacts(port.Port),
-				discoveredLifetime(),
-				networkFilter("envoy.filters.network.http_connection_manager", manager),
-			},
-			TransportSocketConnectTimeout: durationpb.New(connectTimeout),
-		}},
-	}
 }
 
 // application is the cluster with one endpoint: the application itself.
 func (b *builder) application(port mesh.WorkloadPort, name string) *clusterv3.Cluster {
-	return &clusterv3.Cluster{
+	cluster := &clusterv3.Cluster{
 		Name:                 name,
 		ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STATIC},
 		ConnectTimeout:       durationpb.New(connectTimeout),
@@ -75,6 +105,9 @@ func (b *builder) application(port mesh.WorkloadPort, name string) *clusterv3.Cl
 				}},
 			}}}},
 		},
-		TypedExtensionProtocolOptions: protocolOptions(port.Protocol, 0),
 	}
+	if !port.Protocol.Opaque() {
+		cluster.TypedExtensionProtocolOptions = protocolOptions(port.Protocol, 0)
+	}
+	return cluster
 }

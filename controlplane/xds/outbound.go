@@ -24,8 +24,12 @@ func (b *builder) outbound() {
 	for _, service := range b.snapshot.Services {
 		for _, port := range service.Ports {
 			name := OutboundName(service.Name, port.Port)
-			b.out.add(ListenerType, name, b.outboundListener(service, port, name))
-			b.out.add(RouteType, name, b.outboundRoute(service, port, name))
+			if port.Protocol.Opaque() {
+				b.out.add(ListenerType, name, b.outboundConnections(service, port, name))
+			} else {
+				b.out.add(ListenerType, name, b.outboundListener(service, port, name))
+				b.out.add(RouteType, name, b.outboundRoute(service, port, name))
+			}
 			cluster := b.outboundCluster(port, name)
 			b.out.add(ClusterType, name, cluster)
 			assignment := cluster.GetEdsClusterConfig().GetServiceName()
@@ -112,10 +116,11 @@ func (b *builder) outboundCluster(port mesh.ServicePort, name string) *clusterv3
 		ConnectTimeout:       durationpb.New(connectTimeout),
 		LbPolicy:             clusterv3.Cluster_LEAST_REQUEST,
 		TransportSocket:      upstreamTLS(b.identitiesOf(port)),
-		TypedExtensionProtocolOptions: protocolOptions(mesh.HTTP2,
-			// Half of a lifetime passes before a renewal at the latest; a connection
-			// must be gone before the other half has passed too.
-			b.settings.LeafLifetime*2/5),
+	}
+	if !port.Protocol.Opaque() {
+		// Half of a lifetime passes before a renewal at the latest; a connection
+		// must be gone before the other half has passed too.
+		cluster.TypedExtensionProtocolOptions = protocolOptions(mesh.HTTP2, b.settings.LeafLifetime*2/5)
 	}
 	cluster.EdsClusterConfig.ServiceName = assignmentName(cluster)
 	return cluster

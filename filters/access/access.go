@@ -1,8 +1,9 @@
-// Package access is the stage that lets a request pass or answers it 403.
+// Package access is the stage that lets a request or a connection pass, or
+// refuses it, and that ends what is open when an edit takes its right away.
 //
-// It is a thin adapter: it hands what the guest read to policy.Decide and acts
-// on the verdict. It fails closed: what it cannot read, it denies. It never
-// tells the caller why.
+// It is a thin adapter: it hands what the guest read to the policy and acts on
+// the verdict. It fails closed: what it cannot read, it denies. It never tells
+// the caller why.
 package access
 
 import (
@@ -15,24 +16,46 @@ import (
 // body is all a denied caller learns.
 const body = "access denied\n"
 
-// Decide judges one request that came on a connection. now is in seconds since
+// rules are what decides in a VM right now. They outlive the plugin that brought
+// them: an edit makes a new plugin, and what was opened under the one before is
+// judged again.
+type rules struct {
+	table *policy.Table
+	mode  policy.Mode
+	// edited says that something open has not been judged by the table yet.
+	edited bool
+}
+
+func (r *rules) replace(table *policy.Table, mode policy.Mode) {
+	*r = rules{table: table, mode: mode, edited: true}
+}
+
+// request judges one request that came on a connection. now is in seconds since
 // 1970. A connection that outlived its certificate has no peer any more.
-func Decide(table *policy.Table, c guest.Connection, r guest.Request, now int64) policy.Verdict {
+func (r *rules) request(c guest.Connection, q guest.Request, now int64) policy.Verdict {
 	if c.Expires <= now {
 		return policy.Verdict{Reason: policy.ReasonExpired}
 	}
-	return table.Decide(policy.Request{
+	return r.mode.InForce(r.table.Decide(policy.Request{
 		Peer:    c.Peer,
 		Port:    c.Port,
-		Method:  r.Method,
-		Path:    r.Path,
-		Headers: r.Headers,
-	})
+		Method:  q.Method,
+		Path:    q.Path,
+		Headers: q.Headers,
+	}))
 }
 
-// Refuse answers the current stream for the caller: 400 where the path cannot
-// be read in one way, else 403.
-func Refuse(reason policy.Reason) {
+// connection judges one connection to an opaque port.
+func (r *rules) connection(c guest.Connection, now int64) policy.Verdict {
+	if c.Expires <= now {
+		return policy.Verdict{Reason: policy.ReasonExpired}
+	}
+	return r.mode.InForce(r.table.DecideConnection(c.Peer, c.Port))
+}
+
+// refuse answers the current stream for the caller: 400 where the path cannot be
+// read in one way, else 403.
+func refuse(reason policy.Reason) {
 	status := uint32(403)
 	if reason == policy.ReasonReject {
 		status = 400
@@ -42,9 +65,8 @@ func Refuse(reason policy.Reason) {
 	}
 }
 
-// Log tells the operator what was refused and why. Nothing is written unless
-// the sidecar logs at level info.
-func Log(c guest.Connection, r guest.Request, reason policy.Reason) {
-	proxywasm.LogInfo("denied peer=" + c.Peer + " method=" + r.Method + " path=" + r.Path +
-		" clause=" + string(reason))
+// log tells the operator what was refused and why. Nothing is written unless the
+// sidecar logs at level info.
+func log(c guest.Connection, what string, reason policy.Reason) {
+	proxywasm.LogInfo("denied peer=" + c.Peer + " " + what + " clause=" + string(reason))
 }

@@ -1,8 +1,8 @@
 // Package config is the configuration the control plane writes and the module
 // reads: which form the plugin takes, whom it serves, and the policy table.
 //
-// It is pure and versioned. It never guesses: what it cannot read, it refuses whole, so that the
-// configuration before it stays.
+// It is pure and versioned. It never guesses: what it cannot read, it refuses
+// whole, so that the configuration before it stays.
 package config
 
 import (
@@ -12,7 +12,7 @@ import (
 )
 
 // magic opens a configuration; its last byte is the version of the layout.
-const magic = "wmc\x01"
+const magic = "wmc\x02"
 
 // Form is the place in the sidecar that a plugin takes.
 type Form byte
@@ -22,8 +22,17 @@ const (
 	// Access decides about requests, in the HTTP filter chain.
 	Access Form = 1
 	// Lifetime ends connections whose peer's certificate ended, as a network
-	// filter.
+	// filter in front of HTTP.
 	Lifetime Form = 2
+	// Connections decides about connections to opaque ports, as a network filter.
+	Connections Form = 3
+)
+
+// The names by which the sidecar discovers the forms.
+const (
+	AccessFilter      = "wasmesh.access"
+	LifetimeFilter    = "wasmesh.lifetime"
+	ConnectionsFilter = "wasmesh.connections"
 )
 
 // Config is one plugin's configuration.
@@ -34,13 +43,15 @@ type Config struct {
 	// Version identifies the table; the filter reports it as a gauge. Below
 	// 2^53, so that every reader of numbers keeps it whole.
 	Version uint64
-	// Table is an encoded policy.Table; only the Access form has one.
+	// Mode is what becomes of what the table does not allow.
+	Mode policy.Mode
+	// Table is an encoded policy.Table; the Lifetime form has none.
 	Table []byte
 }
 
 // Encode returns the bytes the module reads.
 func (c Config) Encode() []byte {
-	b := append([]byte(magic), byte(c.Form))
+	b := append([]byte(magic), byte(c.Form), byte(c.Mode))
 	b = binary.AppendUvarint(b, c.Version)
 	b = binary.AppendUvarint(b, uint64(len(c.Destination)))
 	b = append(b, c.Destination...)
@@ -50,11 +61,14 @@ func (c Config) Encode() []byte {
 // Decode reads what Encode wrote and checks the table. The result keeps
 // references into b, which must not change afterwards.
 func Decode(b []byte) (Config, *policy.Table, bool) {
-	if len(b) <= len(magic) || string(b[:len(magic)]) != magic {
+	if len(b) < len(magic)+2 || string(b[:len(magic)]) != magic {
 		return Config{}, nil, false
 	}
-	c := Config{Form: Form(b[len(magic)])}
-	b = b[len(magic)+1:]
+	c := Config{Form: Form(b[len(magic)]), Mode: policy.Mode(b[len(magic)+1])}
+	if c.Mode > policy.Permissive {
+		return Config{}, nil, false
+	}
+	b = b[len(magic)+2:]
 	var n int
 	if c.Version, n = binary.Uvarint(b); n <= 0 {
 		return Config{}, nil, false
@@ -68,7 +82,7 @@ func Decode(b []byte) (Config, *policy.Table, bool) {
 	switch c.Form {
 	case Lifetime:
 		return c, nil, len(c.Table) == 0
-	case Access:
+	case Access, Connections:
 		table, ok := policy.Decode(c.Table)
 		return c, table, ok
 	}

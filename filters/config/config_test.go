@@ -30,7 +30,7 @@ func TestBothFormsReadBack(t *testing.T) {
 		if !ok || !equal(got, c) {
 			t.Errorf("%+v reads back as %+v, %v", c, got, ok)
 		}
-		if (table != nil) != (c.Form == config.Access) {
+		if (table != nil) != (c.Form != config.Lifetime) {
 			t.Errorf("form %d: table %v", c.Form, table)
 		}
 	}
@@ -54,7 +54,7 @@ func TestOtherContentIsRefused(t *testing.T) {
 	withTable, without := lifetime(), access()
 	withTable.Table, without.Table = access().Table, nil
 	unknown := access()
-	for _, c := range []config.Config{withTable, without, {Form: 0, Table: unknown.Table}, {Form: 3, Table: unknown.Table}, {Form: 255}} {
+	for _, c := range []config.Config{withTable, without, {Form: 0, Table: unknown.Table}, {Form: 4, Table: unknown.Table}, {Form: config.Connections}, {Form: config.Access, Mode: 3, Table: unknown.Table}, {Form: 255}} {
 		if got, _, ok := config.Decode(c.Encode()); ok {
 			t.Errorf("%+v is taken, as %+v", c, got)
 		}
@@ -74,7 +74,7 @@ func TestDamageIsRefused(t *testing.T) {
 		if _, _, ok := config.Decode(append(bytes.Clone(b), 0)); ok {
 			t.Errorf("form %d: a byte too many is ignored", c.Form)
 		}
-		for i := range 5 {
+		for i := range 4 {
 			for flip := 1; flip < 256; flip++ {
 				damaged := bytes.Clone(b)
 				damaged[i] ^= byte(flip)

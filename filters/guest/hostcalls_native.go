@@ -4,14 +4,15 @@ package guest
 
 import (
 	"github.com/proxy-wasm/proxy-wasm-go-sdk/proxywasm"
-
-	"github.com/wasmesh/wasmesh/filters/policy"
 )
 
 // Outside Wasm there is no host: every read finds nothing, and the stages deny.
 
-// ReadRequest finds nothing outside Wasm.
-func ReadRequest([]policy.Header) (Request, bool) { return Request{}, false }
+// RequestPairs finds nothing outside Wasm.
+func RequestPairs() ([]byte, bool) { return nil, false }
+
+// CloseRequest does nothing outside Wasm.
+func CloseRequest() bool { return false }
 
 func property(string) ([]byte, bool) { return nil, false }
 

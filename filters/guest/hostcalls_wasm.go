@@ -4,8 +4,6 @@ import (
 	"unsafe"
 
 	"github.com/proxy-wasm/proxy-wasm-go-sdk/proxywasm"
-
-	"github.com/wasmesh/wasmesh/filters/policy"
 )
 
 // The host writes a 32-bit address and a 32-bit length through the last two
@@ -21,17 +19,30 @@ func hostProperty(path *byte, pathSize int32, data unsafe.Pointer, size *int32) 
 //go:wasmimport env proxy_record_metric
 func hostRecordMetric(metric uint32, value uint64) uint32
 
-const requestHeaders = 0
+//go:wasmimport env proxy_close_stream
+func hostCloseStream(stream int32) uint32
 
-// ReadRequest reads the request's headers in one hostcall and without a copy.
-func ReadRequest(reuse []policy.Header) (Request, bool) {
+const (
+	requestHeaders = 0
+	requestStream  = 0
+)
+
+// RequestPairs returns the request's headers as ParsePairs reads them, in one
+// hostcall and without a copy. The host asked the guest's own allocator for the
+// bytes, so they live as long as somebody keeps them.
+func RequestPairs() ([]byte, bool) {
 	var data *byte
 	var size int32
 	if hostHeaderPairs(requestHeaders, unsafe.Pointer(&data), &size) != 0 || data == nil || size < 0 {
-		return Request{}, false
+		return nil, false
 	}
-	return ParsePairs(unsafe.Slice(data, size), reuse)
+	return unsafe.Slice(data, size), true
 }
+
+// CloseRequest ends the stream of the effective context, whatever state its
+// answer is in; the SDK can do that for connections only. False: the host
+// refused.
+func CloseRequest() bool { return hostCloseStream(requestStream) == 0 }
 
 // property reads one property; path elements are joined by NUL.
 func property(path string) ([]byte, bool) {

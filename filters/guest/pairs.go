@@ -13,8 +13,8 @@ import (
 	"github.com/wasmesh/wasmesh/filters/policy"
 )
 
-// Request is a stream's request as the policy reads it. Its texts lie in memory
-// that the host filled for this callback: they must not be kept.
+// Request is a stream's request as the policy reads it. Its texts lie in the
+// bytes it was read from and stay good as long as those are kept.
 type Request struct {
 	Method  string
 	Path    string

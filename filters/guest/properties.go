@@ -5,8 +5,7 @@ import (
 	"unsafe"
 )
 
-// ReadConnection reads the facts of the current stream's connection. Its texts
-// must not be kept. False: the sidecar did not make them; nothing may pass.
+// ReadConnection reads the facts of the current stream's connection. False: the sidecar did not make them; nothing may pass.
 func ReadConnection() (Connection, bool) {
 	b, ok := property("filter_state\x00" + ConnectionKey)
 	if !ok {

@@ -32,6 +32,27 @@ func (t *Table) Decide(r Request) Verdict {
 	return Verdict{Reason: furthest}
 }
 
+// DecideConnection reports whether peer may open a connection to an opaque port,
+// where there is nothing to see but who calls. Only TCPRoutes grant that
+// (smi-rules 3, 25, 26). It allocates nothing.
+func (t *Table) DecideConnection(peer string, port uint16) Verdict {
+	if len(t.grants) == 0 {
+		return Verdict{Reason: ReasonPolicy}
+	}
+	furthest := ReasonSource
+	for _, i := range t.bySource[peer] {
+		g := &t.grants[i]
+		if g.carries(port) {
+			return Verdict{Allow: true, Rule: g.name}
+		}
+		furthest = ReasonPort
+	}
+	return Verdict{Reason: furthest}
+}
+
+// carries is the clause for opaque ports (smi-rules 24 to 28).
+func (g *grant) carries(port uint16) bool { return g.connections && g.covers(port) }
+
 // covers is the port clause (smi-rules 23 to 29).
 func (g *grant) covers(port uint16) bool {
 	for _, p := range g.ports {

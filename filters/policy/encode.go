@@ -11,7 +11,7 @@ import (
 
 // magic opens an encoded table; its last byte is the version of the layout. A
 // filter refuses a version it does not know and so keeps what it has.
-const magic = "wmt\x01"
+const magic = "wmt\x02"
 
 // Encode returns the table as the filter reads it. Equal tables have equal
 // bytes. All numbers are unsigned varints, all texts carry their length:
@@ -47,6 +47,11 @@ func (w *writer) grant(g *grant) {
 		w.count(int(p.First))
 		w.count(int(p.Last))
 	}
+	connections := 0
+	if g.connections {
+		connections = 1
+	}
+	w.count(connections)
 	w.count(len(g.matches))
 	for i := range g.matches {
 		w.match(&g.matches[i])
@@ -179,6 +184,7 @@ func (r *reader) grant(automata int) grant {
 		first, last := r.number(1<<16), r.number(1<<16)
 		g.ports = append(g.ports, PortRange{uint16(first), uint16(last)})
 	}
+	g.connections = r.number(2) == 1
 	for n := r.count(); n > 0 && r.ok; n-- {
 		g.matches = append(g.matches, r.match(automata))
 	}

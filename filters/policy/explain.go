@@ -45,6 +45,24 @@ func (t *Table) Explain(r Request) Explanation {
 	return e
 }
 
+// ExplainConnection walks every rule for a connection to an opaque port.
+func (t *Table) ExplainConnection(peer string, port uint16) Explanation {
+	e := Explanation{Verdict: t.DecideConnection(peer, port)}
+	mine := t.bySource[peer]
+	for i := range t.grants {
+		g := &t.grants[i]
+		trial := Trial{Rule: g.name}
+		switch {
+		case !slices.Contains(mine, uint32(i)):
+			trial.Failed = ReasonSource
+		case !g.carries(port):
+			trial.Failed = ReasonPort
+		}
+		e.Trials = append(e.Trials, trial)
+	}
+	return e
+}
+
 func (t *Table) trials(g *grant, path Path, r *Request) []Trial {
 	var out []Trial
 	for i := range g.matches {

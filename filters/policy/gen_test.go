@@ -45,8 +45,9 @@ func (g *generator) grants(n int) []policy.Grant {
 	var out []policy.Grant
 	for i := range n {
 		out = append(out, policy.Grant{
-			Name:    fmt.Sprintf("n/%d", i),
-			Sources: some(g, 3, g.peer),
+			Name:        fmt.Sprintf("n/%d", i),
+			Sources:     some(g, 3, g.peer),
+			Connections: g.IntN(2) == 0,
 			Ports: some(g, 2, func() policy.PortRange {
 				return pick(g, []policy.PortRange{policy.EveryPort(), {First: 80, Last: 80}, {First: 81, Last: 90}, {First: 9, Last: 8}})
 			}),

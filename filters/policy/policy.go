@@ -20,8 +20,11 @@ type Grant struct {
 	Sources []string
 	// Ports are the container ports granted. No port at all grants nothing.
 	Ports []PortRange
-	// Matches are alternatives. No match at all grants nothing; a match without
-	// conditions grants any request.
+	// Connections says that the ports are those of TCPRoutes: connections to an
+	// opaque port among them pass too, whatever the matches (smi-rules 24 to 26).
+	Connections bool
+	// Matches are alternatives for requests. No match at all grants no request; a
+	// match without conditions grants any.
 	Matches []Match
 }
 
@@ -85,7 +88,7 @@ const (
 	ReasonHeader Reason = "header" // this path and method, with other headers
 	ReasonPolicy Reason = "policy" // nothing is granted to anyone
 	ReasonReject Reason = "reject" // the path cannot be read in one way only
-	// The table knows nothing of these two; the access stage adds them.
+	// The table knows nothing of these two; the access stages add them.
 	ReasonExpired Reason = "expired" // the certificate of the open connection ended
 	ReasonPanic   Reason = "panic"   // the stage itself failed, and so denied
 )
@@ -94,6 +97,8 @@ const (
 type Verdict struct {
 	Allow bool
 	// Rule is the TrafficTarget that allowed it, as "namespace/name".
-	Rule   string
+	Rule string
+	// Reason is why it is denied or, where it is allowed nevertheless, why it
+	// would be; see Mode.InForce.
 	Reason Reason
 }

@@ -23,9 +23,10 @@ type Table struct {
 // grant is a Grant whose automata are indices and whose sources are in the
 // table's index.
 type grant struct {
-	name    string
-	ports   []PortRange
-	matches []match
+	name        string
+	ports       []PortRange
+	connections bool
+	matches     []match
 }
 
 type match struct {
@@ -72,7 +73,7 @@ type compiler struct {
 }
 
 func (c *compiler) grant(g Grant) grant {
-	out := grant{name: g.Name, ports: slices.Clone(g.Ports)}
+	out := grant{name: g.Name, ports: slices.Clone(g.Ports), connections: g.Connections}
 	for _, m := range g.Matches {
 		out.matches = append(out.matches, c.match(m))
 	}

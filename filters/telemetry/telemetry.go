@@ -1,5 +1,5 @@
-// Package telemetry is the stage that counts: finished requests and denials, in
-// the sidecar's own metrics.
+// Package telemetry is the stage that counts requests, connections and what the
+// policy said of them, in the sidecar's own metrics.
 //
 // It fails open: what it cannot count, it folds into an overflow series, and it
 // never keeps a request from passing.
@@ -28,12 +28,18 @@ type Counters struct {
 	series      int
 }
 
-// Source counts the requests of one peer.
+// Source counts what one peer does. Its series are defined when first needed.
 type Source struct {
 	counters *Counters
 	name     string
 	codes    map[int]proxywasm.MetricCounter
-	denials  map[policy.Reason]proxywasm.MetricCounter
+	events   map[event]proxywasm.MetricCounter
+}
+
+// event is what is counted with a reason, or without.
+type event struct {
+	metric string
+	reason policy.Reason
 }
 
 // New returns counters for a destination, given as "namespace/name".
@@ -64,7 +70,7 @@ func (c *Counters) named(key, name string) *Source {
 		counters: c,
 		name:     name,
 		codes:    map[int]proxywasm.MetricCounter{},
-		denials:  map[policy.Reason]proxywasm.MetricCounter{},
+		events:   map[event]proxywasm.MetricCounter{},
 	}
 	c.sources[key] = s
 	return s
@@ -88,17 +94,35 @@ func (s *Source) Finished(code int) {
 }
 
 // Denied counts one refusal.
-func (s *Source) Denied(reason policy.Reason) {
-	counter, ok := s.denials[reason]
+func (s *Source) Denied(reason policy.Reason) { s.count(event{traffic.Denials, reason}) }
+
+// Audited counts what passed and would be refused under mode enforce.
+func (s *Source) Audited(reason policy.Reason) { s.count(event{traffic.Audited, reason}) }
+
+// Revoked counts the end of what had been allowed before.
+func (s *Source) Revoked(reason policy.Reason) { s.count(event{traffic.Revoked, reason}) }
+
+// Connected counts one connection to an opaque port.
+func (s *Source) Connected() { s.count(event{metric: traffic.Connections}) }
+
+func (s *Source) count(e event) {
+	counter, ok := s.events[e]
 	if !ok {
 		if s.counters.full() && s.name != overflow {
-			s.counters.named(overflow, overflow).Denied(reason)
+			s.counters.named(overflow, overflow).count(e)
 			return
 		}
-		counter = s.counters.define(traffic.DenialSeries(s.name, s.counters.destination, string(reason)))
-		s.denials[reason] = counter
+		counter = s.counters.define(s.series(e))
+		s.events[e] = counter
 	}
 	counter.Increment(1)
+}
+
+func (s *Source) series(e event) string {
+	if e.metric == traffic.Connections {
+		return traffic.ConnectionSeries(s.name, s.counters.destination)
+	}
+	return traffic.ReasonSeries(e.metric, s.name, s.counters.destination, string(e.reason))
 }
 
 func (c *Counters) full() bool { return c.series >= maxSeries }

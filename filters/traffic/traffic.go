@@ -13,8 +13,19 @@ const (
 	Requests = "wasmesh_requests_total"
 	// Denials counts refused requests by source, destination and reason.
 	Denials = "wasmesh_denials_total"
+	// Audited counts what passed and would be refused under mode enforce, by
+	// source, destination and reason.
+	Audited = "wasmesh_audited_total"
+	// Revoked counts open requests and connections that were ended because an
+	// edit took away what allowed them, by source, destination and reason.
+	Revoked = "wasmesh_revoked_total"
+	// Connections counts connections that passed to an opaque port, by source and
+	// destination.
+	Connections = "wasmesh_connections_total"
 	// PolicyVersion is a gauge: Version of the table that decides right now.
 	PolicyVersion = "wasmesh_policy_version"
+	// ConnectionPolicyVersion is the same for opaque ports.
+	ConnectionPolicyVersion = "wasmesh_connection_policy_version"
 	// Expired counts connections closed because the peer's certificate ended.
 	Expired = "wasmesh_expired_connections_total"
 	// Panics counts callbacks that failed inside and were answered by a denial.
@@ -30,9 +41,20 @@ func RequestSeries(source, destination string, code int) string {
 		label("response_code", strconv.Itoa(code))
 }
 
-// DenialSeries is the series of one refused request.
+// DenialSeries is the series of one refused request or connection.
 func DenialSeries(source, destination, reason string) string {
-	return Denials + label("source", source) + label("destination", destination) + label("reason", reason)
+	return ReasonSeries(Denials, source, destination, reason)
+}
+
+// ReasonSeries is the series of one event with a reason; metric is Denials,
+// Audited or Revoked.
+func ReasonSeries(metric, source, destination, reason string) string {
+	return metric + label("source", source) + label("destination", destination) + label("reason", reason)
+}
+
+// ConnectionSeries is the series of one connection to an opaque port.
+func ConnectionSeries(source, destination string) string {
+	return Connections + label("source", source) + label("destination", destination)
 }
 
 // label writes one label as the sidecar's stats_tags read it: ".=name=.=value;.;".

@@ -15,7 +15,9 @@ const (
 	listenersReceived = "listener_manager.lds.update_success"
 	listenersWarming  = "listener_manager.total_listeners_warming"
 	workersStarted    = "listener_manager.workers_started"
-	policyVersion     = "wasmcustom." + traffic.PolicyVersion
+	// Either form of the filter that decides reports what it runs.
+	requestPolicy    = "wasmcustom." + traffic.PolicyVersion
+	connectionPolicy = "wasmcustom." + traffic.ConnectionPolicyVersion
 )
 
 // Ready reports whether the Envoy serves what it is meant to: it has received
@@ -23,7 +25,7 @@ const (
 // runs. Envoy's own /ready knows nothing of the filter, so it is not asked.
 // If the answer is no, waiting says for what.
 func (a Admin) Ready(ctx context.Context) (ready bool, waiting string, err error) {
-	filter := "^(" + strings.ReplaceAll(strings.Join([]string{listenersReceived, listenersWarming, workersStarted, policyVersion}, "|"), ".", `\.`) + ")"
+	filter := "^(" + strings.ReplaceAll(strings.Join([]string{listenersReceived, listenersWarming, workersStarted, requestPolicy, connectionPolicy}, "|"), ".", `\.`) + ")"
 	body, err := a.Get(ctx, "/stats?filter="+url.QueryEscape(filter))
 	if err != nil {
 		return false, "", err
@@ -39,7 +41,9 @@ func (a Admin) Ready(ctx context.Context) (ready bool, waiting string, err error
 	if n := stats[listenersWarming]; n > 0 {
 		return false, fmt.Sprintf("%d listeners that are warming", n), nil
 	}
-	if _, runs := stats[policyVersion]; runs {
+	_, judgesRequests := stats[requestPolicy]
+	_, judgesConnections := stats[connectionPolicy]
+	if judgesRequests || judgesConnections {
 		return true, "", nil
 	}
 	inbound, err := a.hasInbound(ctx)

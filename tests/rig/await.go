@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -99,23 +100,34 @@ func (m *Mesh) ready(ctx context.Context, w mesh.Name) error {
 	return errors.New("it is not connected to the control plane")
 }
 
-// Applied returns nil once the filter of every workload with ports reports that
-// it runs the policy of the snapshot. An acknowledgement would not prove that.
+// Applied returns nil once the filters of every workload with ports report that
+// they run the policy of the snapshot. An acknowledgement would not prove that.
 func (m *Mesh) Applied(ctx context.Context, s *mesh.Snapshot) error {
 	for _, w := range s.Workloads {
-		if len(w.Ports) == 0 {
-			continue
-		}
-		stats, err := m.Stats(ctx, w.Name, "^wasmcustom."+traffic.PolicyVersion+"$")
-		if err != nil {
-			return err
-		}
-		wanted := xds.PolicyVersion(xds.Table(s, w).Encode())
-		if running := stats["wasmcustom."+traffic.PolicyVersion]; running != wanted {
-			return fmt.Errorf("%s runs policy %013x, wanted is %013x", w.Name, running, wanted)
+		wanted := xds.PolicyVersion(s, w)
+		for _, gauge := range gauges(w) {
+			stats, err := m.Stats(ctx, w.Name, "^wasmcustom."+gauge+"$")
+			if err != nil {
+				return err
+			}
+			if running := stats["wasmcustom."+gauge]; running != wanted {
+				return fmt.Errorf("%s runs policy %013x, wanted is %013x", w.Name, running, wanted)
+			}
 		}
 	}
 	return nil
+}
+
+// gauges are those by which a workload's filters tell which policy they run.
+func gauges(w mesh.Workload) []string {
+	var out []string
+	if slices.ContainsFunc(w.Ports, func(p mesh.WorkloadPort) bool { return !p.Protocol.Opaque() }) {
+		out = append(out, traffic.PolicyVersion)
+	}
+	if slices.ContainsFunc(w.Ports, func(p mesh.WorkloadPort) bool { return p.Protocol.Opaque() }) {
+		out = append(out, traffic.ConnectionPolicyVersion)
+	}
+	return out
 }
 
 // Stats returns the counters and gauges of a workload's Envoy whose names match.

@@ -51,9 +51,9 @@ func (w *wazero) begin(ctx context.Context, s stage) error {
 }
 
 func (w *wazero) push(ctx context.Context, s *mesh.Snapshot, server mesh.Workload) (err error) {
-	table := xds.Table(s, server).Encode()
 	c := config.Config{
-		Form: config.Access, Destination: server.Name.String(), Version: xds.PolicyVersion(table), Table: table,
+		Form: config.Access, Destination: server.Name.String(), Version: xds.PolicyVersion(s, server),
+		Mode: server.Mode, Table: xds.Table(s, server).Encode(),
 	}
 	if running := w.plugins[server.Name]; running != nil {
 		w.plugins[server.Name], err = running.Update(ctx, c.Encode())

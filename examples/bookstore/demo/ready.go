@@ -79,7 +79,7 @@ func (p Policy) Applied() bool { return p.Running == p.Wanted }
 
 // policyOf compares for one workload that serves something.
 func policyOf(s *mesh.Snapshot, w mesh.Workload, metrics Metrics) Policy {
-	p := Policy{Wanted: xds.PolicyVersion(xds.Table(s, w).Encode())}
+	p := Policy{Wanted: xds.PolicyVersion(s, w)}
 	if running, ok := metrics.Find(traffic.PolicyVersion); ok {
 		p.Running = uint64(running)
 	}

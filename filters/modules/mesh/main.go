@@ -11,10 +11,10 @@ import (
 	"github.com/proxy-wasm/proxy-wasm-go-sdk/proxywasm"
 	"github.com/proxy-wasm/proxy-wasm-go-sdk/proxywasm/types"
 
+	"github.com/wasmesh/wasmesh/filters/access"
 	"github.com/wasmesh/wasmesh/filters/config"
 	"github.com/wasmesh/wasmesh/filters/guest"
 	"github.com/wasmesh/wasmesh/filters/lifetime"
-	"github.com/wasmesh/wasmesh/filters/policy"
 	"github.com/wasmesh/wasmesh/filters/telemetry"
 	"github.com/wasmesh/wasmesh/filters/traffic"
 )
@@ -24,32 +24,36 @@ func main() {}
 func init() { proxywasm.SetVMContext(&vm{}) }
 
 const (
-	// tickMilliseconds is how late an ended certificate may be noticed.
+	// tickMilliseconds is how late an ended certificate or a revoked right may be
+	// noticed.
 	tickMilliseconds = 1000
 	// firstTickMilliseconds is how late a new policy is reported.
 	firstTickMilliseconds = 1
 )
 
-type vm struct{ types.DefaultVMContext }
+// vm holds what outlives a plugin: an edit of the policy makes a new one while
+// requests and connections of the one before are still open.
+type vm struct {
+	types.DefaultVMContext
+	requests    access.Requests
+	connections access.Connections
+}
 
-func (*vm) NewPluginContext(uint32) types.PluginContext { return &plugin{} }
+func (v *vm) NewPluginContext(uint32) types.PluginContext { return &plugin{vm: v} }
 
-// plugin is one configuration of the module: a policy, or the lifetime form.
+// plugin is one configuration of the module, in one of its forms.
 type plugin struct {
 	types.DefaultPluginContext
-	form        config.Form
-	version     uint64
-	ticked      bool
-	table       *policy.Table
-	counters    *telemetry.Counters
-	connections *lifetime.Connections
+	vm       *vm
+	form     config.Form
+	version  uint64
+	ticked   bool
+	counters *telemetry.Counters
+	lifetime *lifetime.Connections
 	// now is the time of the last tick, in seconds since 1970: reading the clock
 	// for each stream would cost more than it tells.
-	now int64
-	// headers is where each stream reads its headers to; one callback runs at a
-	// time in a VM.
-	headers []policy.Header
-	panics  proxywasm.MetricCounter
+	now    int64
+	panics proxywasm.MetricCounter
 }
 
 // OnPluginStart refuses a configuration it cannot read, and the sidecar keeps
@@ -65,31 +69,39 @@ func (p *plugin) OnPluginStart(int) types.OnPluginStartStatus {
 		proxywasm.LogError("the plugin configuration is not one of this module's version, or is damaged")
 		return types.OnPluginStartStatusFailed
 	}
-	p.form, p.table, p.version = c.Form, table, c.Version
+	p.form, p.version = c.Form, c.Version
 	p.now = time.Now().Unix()
 	p.panics = proxywasm.DefineCounterMetric(traffic.Panics)
 	if err := proxywasm.SetTickPeriodMilliSeconds(firstTickMilliseconds); err != nil {
 		proxywasm.LogError("the tick could not be set: " + err.Error())
 		return types.OnPluginStartStatusFailed
 	}
+	p.counters = telemetry.New(c.Destination)
 	switch c.Form {
 	case config.Lifetime:
-		p.connections = lifetime.New()
+		p.lifetime = lifetime.New()
 	case config.Access:
-		p.counters = telemetry.New(c.Destination)
+		p.vm.requests.Replace(table, c.Mode)
+	case config.Connections:
+		p.vm.connections.Replace(table, c.Mode, p.now)
 	}
 	return types.OnPluginStartStatusOK
 }
 
-// OnTick moves the clock and ends what has expired.
+// OnTick moves the clock and ends what has expired or lost its right.
 func (p *plugin) OnTick() {
 	defer p.survive()
 	p.now = time.Now().Unix()
 	if !p.ticked {
 		p.begin()
 	}
-	if p.connections != nil {
-		p.connections.End(p.now)
+	switch p.form {
+	case config.Lifetime:
+		p.lifetime.End(p.now)
+	case config.Access:
+		p.vm.requests.Revoke(p.now)
+	case config.Connections:
+		p.vm.connections.Revoke(p.now)
 	}
 }
 
@@ -97,29 +109,35 @@ func (p *plugin) OnTick() {
 // configures a VM that only validates and never ticks: what is reported runs.
 func (p *plugin) begin() {
 	p.ticked = true
-	if p.form == config.Access {
+	switch p.form {
+	case config.Access:
 		guest.SetGauge(proxywasm.DefineGaugeMetric(traffic.PolicyVersion), p.version)
+	case config.Connections:
+		guest.SetGauge(proxywasm.DefineGaugeMetric(traffic.ConnectionPolicyVersion), p.version)
 	}
 	if err := proxywasm.SetTickPeriodMilliSeconds(tickMilliseconds); err != nil {
 		proxywasm.LogError("the tick could not be slowed down: " + err.Error())
 	}
 }
 
-// NewHttpContext returns nil in the lifetime form: the SDK then asks for the
+// NewHttpContext returns nil in the network forms: the SDK then asks for the
 // other kind.
-func (p *plugin) NewHttpContext(uint32) types.HttpContext {
+func (p *plugin) NewHttpContext(id uint32) types.HttpContext {
 	if p.form != config.Access {
 		return nil
 	}
-	return &stream{plugin: p}
+	return &stream{plugin: p, id: id}
 }
 
 // NewTcpContext returns nil in the access form.
 func (p *plugin) NewTcpContext(id uint32) types.TcpContext {
-	if p.form != config.Lifetime {
-		return nil
+	switch p.form {
+	case config.Lifetime:
+		return p.lifetime.Open(id)
+	case config.Connections:
+		return p.vm.connections.Open(id, p.counters, p.panics)
 	}
-	return p.connections.Open(id)
+	return nil
 }
 
 // survive counts a panic of a callback in which nothing has to be answered.

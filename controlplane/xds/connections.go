@@ -1,0 +1,57 @@
+package xds
+
+import (
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	tcpproxyv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/tcp_proxy/v3"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"github.com/wasmesh/wasmesh/controlplane/mesh"
+)
+
+const tcpProxyName = "envoy.filters.network.tcp_proxy"
+
+// toCluster hands a connection to one cluster.
+func toCluster(name string) *tcpproxyv3.TcpProxy {
+	return &tcpproxyv3.TcpProxy{
+		StatPrefix:       name,
+		ClusterSpecifier: &tcpproxyv3.TcpProxy_Cluster{Cluster: name},
+		IdleTimeout:      durationpb.New(idleTimeout),
+	}
+}
+
+// guarded hands a connection to the application once the caller's certificate is
+// known. By default it would connect before, and a server that speaks first
+// would be heard by whoever is denied.
+func guarded(name string) *listenerv3.Filter {
+	proxy := toCluster(name)
+	proxy.UpstreamConnectMode = tcpproxyv3.UpstreamConnectMode_ON_DOWNSTREAM_TLS_HANDSHAKE
+	proxy.MaxEarlyDataBytes = wrapperspb.UInt32(1)
+	return networkFilter(tcpProxyName, proxy)
+}
+
+// outboundConnections is the listener of an opaque port: each connection goes to
+// one backend, chosen by weight (smi-rules 79).
+func (b *builder) outboundConnections(service mesh.Service, port mesh.ServicePort, name string) *listenerv3.Listener {
+	proxy := toCluster(name)
+	if weighted := b.backends(service.Name, port.Port); weighted != nil {
+		shares := &tcpproxyv3.TcpProxy_WeightedCluster{}
+		for _, c := range weighted.GetClusters() {
+			if c.GetWeight().GetValue() == 0 {
+				continue // the proxy takes no weight of 0
+			}
+			shares.Clusters = append(shares.Clusters, &tcpproxyv3.TcpProxy_WeightedCluster_ClusterWeight{
+				Name: c.GetName(), Weight: c.GetWeight().GetValue(),
+			})
+		}
+		proxy.ClusterSpecifier = &tcpproxyv3.TcpProxy_WeightedClusters{WeightedClusters: shares}
+	}
+	return &listenerv3.Listener{
+		Name:             name,
+		Address:          address(b.workload.AddressOf(service), port.Port),
+		TrafficDirection: corev3.TrafficDirection_OUTBOUND,
+		EnableReusePort:  wrapperspb.Bool(false),
+		FilterChains:     []*listenerv3.FilterChain{{Filters: []*listenerv3.Filter{networkFilter(tcpProxyName, proxy)}}},
+	}
+}
