@@ -175,6 +175,7 @@ func (s *state) want(ctx context.Context, key string) error {
 	st := s.streams[key]
 	st.desired = xds.Build(s.snapshot, st.proxy, s.settings)
 	st.held = false
+	st.forgetFilters()
 	if st.current == nil {
 		st.current = st.desired
 		st.waiting = changed(nil, st.desired)
@@ -188,6 +189,15 @@ func (s *state) want(ctx context.Context, key string) error {
 		}
 	}
 	return s.advance(ctx, key)
+}
+
+// forgetFilters gives up waiting for filters that nobody wants any more: a proxy
+// asks for one only when it has the listener for it, and that may never be sent.
+func (st *stream) forgetFilters() {
+	maps.DeleteFunc(st.waiting[xds.FilterType], func(name string, _ bool) bool {
+		_, wanted := st.desired[xds.FilterType][name]
+		return !wanted
+	})
 }
 
 // advance takes the steps that nothing stands in the way of.

@@ -222,3 +222,27 @@ func TestTwoResponsesOfOneTypeAreBothAnswered(t *testing.T) {
 		t.Errorf("the refusal of %s is not told: %+v", names[0], p)
 	}
 }
+
+// TestAFilterThatIsGoneIsNotWaitedFor: a workload lost its last port before its
+// proxy had asked for the filters.
+func TestAFilterThatIsGoneIsNotWaitedFor(t *testing.T) {
+	d := newDesk(t)
+	d.do(published{meshOf("a"), xds.Settings{Module: "00"}})
+	d.do(opened{"p#1", caller, time.Unix(0, 0)})
+	portless := meshOf("b")
+	portless.Workloads[0].Ports = nil
+	d.do(published{portless, xds.Settings{Module: "00"}})
+	for range 5 {
+		for _, typeURL := range []string{xds.ClusterType, xds.EndpointType, xds.ListenerType, xds.RouteType} {
+			if names := d.waitingFor(typeURL); len(names) > 0 {
+				d.answer(typeURL, "", names...)
+			}
+		}
+	}
+	if got := d.names(xds.ClusterType); !slices.Contains(got, outbound("b")) {
+		t.Errorf("the proxy has the clusters %v, and never hears of %s", got, outbound("b"))
+	}
+	if p := d.state.proxies(); !p[0].Settled {
+		t.Errorf("not settled: it waits for %v", d.state.streams["p#1"].waiting)
+	}
+}
