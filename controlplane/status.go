@@ -9,8 +9,11 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 
+	"github.com/wasmesh/wasmesh/controlplane/mesh"
 	"github.com/wasmesh/wasmesh/controlplane/serve"
+	"github.com/wasmesh/wasmesh/filters/policy"
 )
 
 // Status is the control plane's state for people and scripts.
@@ -18,13 +21,38 @@ type Status struct {
 	// Module is the digest of the filter module in use; empty if there is none.
 	Module   string
 	Problems []string
-	Proxies  []serve.Proxy
+	// Relaxed are the namespaces that are not closed yet.
+	Relaxed []Relaxed
+	Proxies []serve.Proxy
+}
+
+// Relaxed is a namespace that lets pass what its policy does not allow, or lets
+// callers without a sidecar in.
+type Relaxed struct {
+	Namespace string
+	Mode      policy.Mode
+	Plaintext bool
+}
+
+// relaxed lists such namespaces, sorted: all workloads of one are alike.
+func relaxed(s *mesh.Snapshot) []Relaxed {
+	out := []Relaxed{}
+	for _, w := range s.Workloads {
+		r := Relaxed{Namespace: w.Name.Namespace, Mode: w.Mode, Plaintext: w.Grace}
+		if (w.Mode != policy.Enforce || w.Grace) && !slices.Contains(out, r) {
+			out = append(out, r)
+		}
+	}
+	return out
 }
 
 func (p *plane) statusHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) {
 		s := Status{Proxies: p.server.Proxies(), Problems: []string{}}
+		if snapshot := p.snapshot.Load(); snapshot != nil {
+			s.Relaxed = relaxed(snapshot)
+		}
 		if digest := p.digest.Load(); digest != nil {
 			s.Module = *digest
 		}
