@@ -78,7 +78,7 @@ func judge(table *policy.Table, peer string, port mesh.WorkloadPort, q Question)
 	if port.Protocol.Opaque() {
 		return table.ExplainConnection(peer, port.Port)
 	}
-	return table.Explain(policy.Request{Peer: peer, Port: port.Port, Method: q.Method, Path: q.Path, Headers: q.Headers})
+	return table.Explain(policy.Request{Peer: peer, Port: port.Port, Method: q.Method, Path: q.Path, Headers: policy.Join(q.Headers)})
 }
 
 // destination finds the workload and its port that are meant. Workloads of one
