@@ -79,6 +79,12 @@ func Table(s *mesh.Snapshot, w mesh.Workload) *policy.Table {
 // the first 52 bits of a sha256, as a metric's value must survive readers that
 // keep numbers as floats.
 func PolicyVersion(s *mesh.Snapshot, w mesh.Workload) uint64 {
-	sum := sha256.Sum256(append(Table(s, w).Encode(), byte(w.Mode)))
-	return binary.BigEndian.Uint64(sum[:]) >> 12
+	return versionOf(Table(s, w).Encode(), w.Mode)
+}
+
+func versionOf(table []byte, mode policy.Mode) uint64 {
+	h := sha256.New()
+	h.Write(table)
+	h.Write([]byte{byte(mode)})
+	return binary.BigEndian.Uint64(h.Sum(nil)) >> 12
 }

@@ -98,10 +98,10 @@ func warming() *corev3.ConfigSource {
 	return source
 }
 
-func (b *builder) accessConfig() *corev3.TypedExtensionConfig {
+func (b *builder) accessConfig(table []byte) *corev3.TypedExtensionConfig {
 	return &corev3.TypedExtensionConfig{
 		Name:        config.AccessFilter,
-		TypedConfig: pack(&httpwasmv3.Wasm{Config: b.plugin(config.AccessFilter, b.deciding(config.Access), b.vm())}),
+		TypedConfig: pack(&httpwasmv3.Wasm{Config: b.plugin(config.AccessFilter, b.deciding(config.Access, table), b.vm())}),
 	}
 }
 
@@ -113,24 +113,24 @@ func (b *builder) lifetimeConfig() *corev3.TypedExtensionConfig {
 	}
 }
 
-func (b *builder) connectionsConfig() *corev3.TypedExtensionConfig {
+func (b *builder) connectionsConfig(table []byte) *corev3.TypedExtensionConfig {
 	vm := b.vm()
 	vm.VmId = config.ConnectionsFilter + "." + b.settings.Module
 	vm.CapabilityRestrictionConfig = restrictedTo(dataCapabilities())
 	return &corev3.TypedExtensionConfig{
 		Name:        config.ConnectionsFilter,
-		TypedConfig: pack(&networkwasmv3.Wasm{Config: b.plugin(config.ConnectionsFilter, b.deciding(config.Connections), vm)}),
+		TypedConfig: pack(&networkwasmv3.Wasm{Config: b.plugin(config.ConnectionsFilter, b.deciding(config.Connections, table), vm)}),
 	}
 }
 
 // deciding is the configuration of a form that decides.
-func (b *builder) deciding(form config.Form) config.Config {
+func (b *builder) deciding(form config.Form, table []byte) config.Config {
 	return config.Config{
 		Form:        form,
 		Destination: b.workload.Name.String(),
-		Version:     PolicyVersion(b.snapshot, b.workload),
+		Version:     versionOf(table, b.workload.Mode),
 		Mode:        b.workload.Mode,
-		Table:       Table(b.snapshot, b.workload).Encode(),
+		Table:       table,
 	}
 }
 

@@ -27,15 +27,16 @@ func (b *builder) inbound() {
 		requests = requests || !port.Protocol.Opaque()
 		connections = connections || port.Protocol.Opaque()
 	}
-	if b.settings.Module == "" {
+	if b.settings.Module == "" || len(b.workload.Ports) == 0 {
 		return
 	}
+	table := Table(b.snapshot, b.workload).Encode()
 	if requests {
-		b.out.add(FilterType, config.AccessFilter, b.accessConfig())
+		b.out.add(FilterType, config.AccessFilter, b.accessConfig(table))
 		b.out.add(FilterType, config.LifetimeFilter, b.lifetimeConfig())
 	}
 	if connections {
-		b.out.add(FilterType, config.ConnectionsFilter, b.connectionsConfig())
+		b.out.add(FilterType, config.ConnectionsFilter, b.connectionsConfig(table))
 	}
 }
 
