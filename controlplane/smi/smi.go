@@ -65,6 +65,7 @@ func Snapshot(objects Objects, settings Settings) (*mesh.Snapshot, []mesh.Proble
 	r := newResolver(objects, settings)
 	instances := r.workloads()
 	services := r.services(instances)
+	r.routeGroups = r.groups()
 	snapshot := &mesh.Snapshot{
 		TrustDomain: settings.TrustDomain,
 		Services:    services,
@@ -85,7 +86,9 @@ type resolver struct {
 	// which they claim what only one of them can have.
 	objects  Objects
 	accounts map[mesh.Name]bool
-	problems []mesh.Problem
+	// routeGroups are what both targets and splits refer to.
+	routeGroups map[mesh.Name]group
+	problems    []mesh.Problem
 	// breaks counts the problems that are Broken: a resolving step that leaves it
 	// as it was has found its object usable.
 	breaks int
