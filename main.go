@@ -29,7 +29,9 @@ const usage = `wasmesh - a service mesh whose policies are Go code, run as Wasm 
   wasmesh demo                                  run the bookstore on this machine
   wasmesh check -f DIR                          say what is wrong with a folder of manifests
   wasmesh explain -f DIR --from ns/sa --to ns/sa[:port] METHOD PATH [-H 'name: value']
-                                                say whether a request passes, and why
+                                                say whether a request passes, and why; with
+                                                --service ns/name[:port] instead of --to, also
+                                                how it is split
   wasmesh xds -f DIR --proxy ns/name            print what a sidecar is told
   wasmesh hosts -f DIR --proxy ns/name          print where an application dials services
   wasmesh controlplane --source DIR             serve a folder of manifests to sidecars

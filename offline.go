@@ -89,12 +89,13 @@ func runCheck(_ context.Context, args []string, stdout, stderr io.Writer) error 
 
 func runExplain(_ context.Context, args []string, stdout, stderr io.Writer) error {
 	var d folder
-	var from, to string
+	var from, to, service string
 	var headers list
 	f := flags("explain", stderr)
 	folderFlags(f, &d)
 	f.StringVar(&from, "from", "", "caller's service account, namespace/name")
 	f.StringVar(&to, "to", "", "destination's service account, namespace/name[:port]")
+	f.StringVar(&service, "service", "", "instead of --to, what the caller dials, namespace/name[:port]: also says how it is split")
 	f.Var(&headers, "H", "request header, 'name: value'; may be repeated")
 	plain, err := parse(f, args)
 	if err != nil {
@@ -103,7 +104,14 @@ func runExplain(_ context.Context, args []string, stdout, stderr io.Writer) erro
 	if err := d.valid(); err != nil {
 		return err
 	}
-	q, err := question(from, to, plain, headers)
+	if (to == "") == (service == "") {
+		return errors.New("give either --to, a service account, or --service, what the caller dials")
+	}
+	asked, dialled := "--to", service != ""
+	if dialled {
+		asked, to = "--service", service
+	}
+	q, err := question(from, asked, to, plain, headers)
 	if err != nil {
 		return err
 	}
@@ -111,7 +119,7 @@ func runExplain(_ context.Context, args []string, stdout, stderr io.Writer) erro
 	if err != nil {
 		return err
 	}
-	answer, err := explain.Ask(s, q)
+	answer, allow, err := ask(s, q, dialled)
 	if err != nil {
 		return err
 	}
@@ -120,14 +128,24 @@ func runExplain(_ context.Context, args []string, stdout, stderr io.Writer) erro
 	} else {
 		_, err = fmt.Fprint(stdout, answer)
 	}
-	if err == nil && !answer.Allow {
+	if err == nil && !allow {
 		return errNo
 	}
 	return err
 }
 
-// question reads what explain was asked.
-func question(from, to string, plain, headers []string) (explain.Question, error) {
+// ask answers for a destination, or for a service that the caller dials.
+func ask(s *mesh.Snapshot, q explain.Question, dialled bool) (fmt.Stringer, bool, error) {
+	if dialled {
+		a, err := explain.AskService(s, q)
+		return a, a.Allow, err
+	}
+	a, err := explain.Ask(s, q)
+	return a, a.Allow, err
+}
+
+// question reads what explain was asked; asked is the flag that to came with.
+func question(from, asked, to string, plain, headers []string) (explain.Question, error) {
 	var q explain.Question
 	var ok bool
 	if q.From, ok = mesh.ParseName(from); !ok {
@@ -135,12 +153,12 @@ func question(from, to string, plain, headers []string) (explain.Question, error
 	}
 	account, port, hasPort := strings.Cut(to, ":")
 	if q.To, ok = mesh.ParseName(account); !ok {
-		return q, fmt.Errorf("--to %q is not namespace/service-account[:port]", to)
+		return q, fmt.Errorf("%s %q is not namespace/name[:port]", asked, to)
 	}
 	if hasPort {
 		n, err := strconv.ParseUint(port, 10, 16)
 		if err != nil || n == 0 {
-			return q, fmt.Errorf("--to %q: %q is no port", to, port)
+			return q, fmt.Errorf("%s %q: %q is no port", asked, to, port)
 		}
 		q.Port = uint16(n)
 	}

@@ -118,11 +118,7 @@ func (a Answer) String() string {
 	if !a.Allow {
 		head = "denied"
 	}
-	asked := strings.TrimSpace(a.Method + " " + a.Target)
-	if asked == "" {
-		asked = "(connection)"
-	}
-	fmt.Fprintf(&b, "%s  %s -> %s:%d %s\n", head, a.From, a.To, a.Port, asked)
+	fmt.Fprintf(&b, "%s  %s -> %s:%d %s\n", head, a.From, a.To, a.Port, asked(a.Method, a.Target))
 	switch {
 	case a.Allow && a.Rule == "":
 		fmt.Fprintf(&b, "  because its namespace is in mode %s; enforce would deny it: %s\n", a.Mode, because(policy.Reason(a.Reason), a))
@@ -158,6 +154,14 @@ func table(b *strings.Builder, trials []Trial) {
 		fmt.Fprintf(w, "    %s\t%s\t%s\n", t.Rule, match, outcome)
 	}
 	w.Flush()
+}
+
+// asked says what was asked about.
+func asked(method, target string) string {
+	if method == "" {
+		return "(connection)"
+	}
+	return method + " " + target
 }
 
 // because says a reason in a sentence.

@@ -46,7 +46,7 @@ func kinds() []kind {
 		{smi.KindHTTPRouteGroup, "specs.smi-spec.io", []string{"v1alpha4", "v1alpha3"}, func() manifest { return new(specs.HTTPRouteGroup) }, tolerateRoutes, false},
 		{smi.KindTCPRoute, "specs.smi-spec.io", []string{"v1alpha4", "v1alpha3"}, func() manifest { return new(specs.TCPRoute) }, tolerateTopLevelMatches, false},
 		{smi.KindUDPRoute, "specs.smi-spec.io", []string{"v1alpha4"}, func() manifest { return new(specs.UDPRoute) }, tolerateTopLevelMatches, false},
-		{smi.KindTrafficSplit, "split.smi-spec.io", []string{"v1alpha4", "v1alpha3", "v1alpha2"}, func() manifest { return new(split.TrafficSplit) }, nil, false},
+		{smi.KindTrafficSplit, "split.smi-spec.io", []string{"v1alpha4", "v1alpha3", "v1alpha2", "v1alpha1"}, func() manifest { return new(split.TrafficSplit) }, tolerateWeights, false},
 		{smi.KindNamespace, "", []string{"v1"}, func() manifest { return new(corev1.Namespace) }, nil, true},
 		{smi.KindWorkload, "wasmesh.io", []string{"v1alpha1"}, func() manifest { return new(v1alpha1.Workload) }, nil, false},
 	}

@@ -2,8 +2,9 @@
 // plain values that no one changes after they were made.
 //
 // It holds names, addresses, grants and splits that smi has already resolved,
-// so that xds only has to look things up. It never reads a manifest, never
-// decides about a request and never does I/O.
+// so that xds only has to look things up. It says which split a request meets,
+// never whether the request may pass; it never reads a manifest and never does
+// I/O.
 package mesh
 
 import (
@@ -66,8 +67,8 @@ const (
 // whole connections can be granted and spread.
 func (p Protocol) Opaque() bool { return p == TCP }
 
-// Snapshot is the whole mesh. All slices are sorted by name, so that two
-// snapshots of the same objects are equal.
+// Snapshot is the whole mesh. Splits are sorted by age, everything else by
+// name, so that two snapshots of the same objects are equal.
 type Snapshot struct {
 	TrustDomain string
 	Services    []Service
@@ -142,20 +143,6 @@ type Access struct {
 	Grants         []policy.Grant
 }
 
-// Split spreads the requests to a root service over its backends by weight
-// (smi-rules 54 to 58). Backends with weight 0 are kept: they get nothing.
-type Split struct {
-	Name     Name
-	Root     Name
-	Backends []Backend
-}
-
-// Backend is one share of a split. Weights are relative.
-type Backend struct {
-	Service Name
-	Weight  uint32
-}
-
 // Service returns the service of that name.
 func (s *Snapshot) Service(n Name) (Service, bool) {
 	i := sort.Search(len(s.Services), func(i int) bool { return s.Services[i].Name.Compare(n) >= 0 })
@@ -182,14 +169,4 @@ func (s *Snapshot) Grants(serviceAccount Name) []policy.Grant {
 		return s.Access[i].Grants
 	}
 	return nil
-}
-
-// SplitOf returns the split whose root is the service, if there is one.
-func (s *Snapshot) SplitOf(root Name) (Split, bool) {
-	for _, split := range s.Splits {
-		if split.Root == root {
-			return split, true
-		}
-	}
-	return Split{}, false
 }

@@ -14,7 +14,7 @@ import (
 // access resolves all TrafficTargets into grants, by destination.
 func (r *resolver) access() []mesh.Access {
 	routes := routes{
-		groups: r.groups(), tcp: r.tcpRoutes(),
+		groups: r.routeGroups, tcp: r.tcpRoutes(),
 		groupNames: namesOf(r.objects.HTTPRouteGroups), tcpNames: namesOf(r.objects.TCPRoutes),
 	}
 	granted := map[mesh.Name][]policy.Grant{}

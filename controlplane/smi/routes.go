@@ -24,6 +24,7 @@ type group struct {
 type namedMatch struct {
 	name  string
 	match policy.Match
+	spec  specs.HTTPMatch
 }
 
 // groups compiles every HTTPRouteGroup, whether something refers to it or not:
@@ -59,7 +60,7 @@ func (r *resolver) group(o mesh.Object, matches []specs.HTTPMatch) group {
 		match := r.match(o, field, m)
 		match.Name = o.Name.Name + "/" + orDefault(m.Name, fmt.Sprintf("matches[%d]", i))
 		if r.breaks == before {
-			out.matches = append(out.matches, namedMatch{m.Name, match})
+			out.matches = append(out.matches, namedMatch{m.Name, match, m})
 		}
 	}
 	return out

@@ -74,6 +74,7 @@ func Snapshot(objects Objects, settings Settings) (*mesh.Snapshot, []mesh.Proble
 	r.namespaces()
 	instances := r.workloads()
 	services := r.services(instances)
+	r.routeGroups = r.groups()
 	snapshot := &mesh.Snapshot{
 		TrustDomain: settings.TrustDomain,
 		Services:    services,
@@ -95,7 +96,9 @@ type resolver struct {
 	objects  Objects
 	accounts map[mesh.Name]bool
 	adoption map[string]adoption
-	problems []mesh.Problem
+	// routeGroups are what both targets and splits refer to.
+	routeGroups map[mesh.Name]group
+	problems    []mesh.Problem
 	// breaks counts the problems that are Broken: a resolving step that leaves it
 	// as it was has found its object usable.
 	breaks int

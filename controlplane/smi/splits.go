@@ -7,14 +7,19 @@ import (
 	"strings"
 
 	split "github.com/servicemeshinterface/smi-sdk-go/pkg/apis/split/v1alpha4"
+	corev1 "k8s.io/api/core/v1"
 
 	"github.com/wasmesh/wasmesh/controlplane/mesh"
 )
 
-// splits resolves all TrafficSplits, sorted by name. Of two for one root the
-// older one counts (smi-rules 72); one that routes nothing claims no root.
+// splits resolves all TrafficSplits, oldest first. Of two for one root that have
+// no conditions the older one counts (smi-rules 72); one that routes nothing
+// claims no root.
 func (r *resolver) splits(services []mesh.Service) []mesh.Split {
-	known := knownServices{all: namesOf(r.objects.Services), usable: map[mesh.Name]mesh.Service{}}
+	known := knownServices{all: map[mesh.Name]*corev1.Service{}, usable: map[mesh.Name]mesh.Service{}}
+	for _, s := range r.objects.Services {
+		known.all[nameOf(s)] = s
+	}
 	for _, s := range services {
 		known.usable[s.Name] = s
 	}
@@ -26,21 +31,22 @@ func (r *resolver) splits(services []mesh.Service) []mesh.Split {
 		if !ok {
 			continue
 		}
-		if holder, held := holders[resolved.Root]; held {
+		if holder, held := holders[resolved.Root]; held && !resolved.Conditional {
 			r.inert(o, "spec.service", fmt.Sprintf("TrafficSplit %s already splits service %q and is older; this one is ignored.", holder.Name, resolved.Root.Name),
-				"Keep one of the two.")
+				"Keep one of the two, or give this one matches.")
 			continue
 		}
-		holders[resolved.Root] = resolved.Name
+		if !resolved.Conditional {
+			holders[resolved.Root] = resolved.Name
+		}
 		out = append(out, resolved)
 	}
-	slices.SortFunc(out, func(a, b mesh.Split) int { return a.Name.Compare(b.Name) })
 	return out
 }
 
 // knownServices tells a Service that does not exist from one with a problem.
 type knownServices struct {
-	all    map[mesh.Name]bool
+	all    map[mesh.Name]*corev1.Service
 	usable map[mesh.Name]mesh.Service
 }
 
@@ -50,10 +56,7 @@ func (r *resolver) split(o mesh.Object, spec split.TrafficSplitSpec, known known
 	if !r.weightsAreValid(o, spec.Backends) {
 		return mesh.Split{}, false
 	}
-	if len(spec.Matches) > 0 {
-		r.inert(o, "spec.matches", "conditional splits are not served yet; all requests go to the root service.", "Remove matches to split all requests.")
-		return mesh.Split{}, false
-	}
+	conditions := r.conditions(o, spec.Matches)
 	root, ok := r.serviceNamed(o, "spec.service", spec.Service, known, "The split routes nothing until it does.")
 	if !ok {
 		return mesh.Split{}, false
@@ -62,12 +65,26 @@ func (r *resolver) split(o mesh.Object, spec split.TrafficSplitSpec, known known
 		r.inert(o, "spec.backends", "no backend is listed, so requests go to the root service.", "List the services to split over.")
 		return mesh.Split{}, false
 	}
+	if len(spec.Matches) > 0 {
+		r.opaquePorts(o, known.all[root])
+	}
 	backends := r.backends(o, root, spec.Backends, known)
 	if !slices.ContainsFunc(backends, func(b mesh.Backend) bool { return b.Weight > 0 }) {
 		r.inert(o, "spec.backends", "no backend that exists has a weight above 0, so requests go to the root service.", "Give at least one of them a weight.")
 		return mesh.Split{}, false
 	}
-	return mesh.Split{Name: o.Name, Root: root, Backends: backends}, true
+	return mesh.Split{Name: o.Name, Root: root, Conditional: len(spec.Matches) > 0, Conditions: conditions, Backends: backends}, true
+}
+
+// opaquePorts reports the root's ports on which no match can be met (smi-rules
+// 79): a connection of unknown bytes has no path, method or header.
+func (r *resolver) opaquePorts(o mesh.Object, root *corev1.Service) {
+	for _, p := range root.Spec.Ports {
+		if isTCP(p) && protocolOf(stringOf(p.AppProtocol), p.Name) == mesh.TCP {
+			r.inert(o, "spec.matches", fmt.Sprintf("port %d of service %q is opaque TCP, where nothing can be matched; the split does not apply there.", p.Port, root.Name),
+				"Add a split without matches for that port, or name the port http-... if it speaks HTTP.")
+		}
+	}
 }
 
 // weightsAreValid holds the sum to what a proxy can count with (smi-rules 58).
@@ -100,12 +117,7 @@ func (r *resolver) backends(o mesh.Object, root mesh.Name, backends []split.Traf
 			continue
 		}
 		weights[name] += uint32(b.Weight)
-		for _, p := range known.usable[root].Ports {
-			if !hasPort(known.usable[name], p.Port) {
-				r.inert(o, field, fmt.Sprintf("service %q has no port %d, which the root has; on that port it gets nothing.", name.Name, p.Port),
-					"Give it a port of that number.")
-			}
-		}
+		r.missingPorts(o, field, known.usable[root], known.usable[name])
 	}
 	out := make([]mesh.Backend, 0, len(weights))
 	for name, weight := range weights {
@@ -115,8 +127,19 @@ func (r *resolver) backends(o mesh.Object, root mesh.Name, backends []split.Traf
 	return out
 }
 
-func hasPort(s mesh.Service, port uint16) bool {
-	return slices.ContainsFunc(s.Ports, func(p mesh.ServicePort) bool { return p.Port == port })
+// missingPorts reports the root's ports on which a backend gets nothing
+// (smi-rules 65, 66).
+func (r *resolver) missingPorts(o mesh.Object, field string, root, backend mesh.Service) {
+	for _, p := range root.Ports {
+		switch own, ok := backend.Port(p.Port); {
+		case !ok:
+			r.inert(o, field, fmt.Sprintf("service %q has no port %d, which the root has; on that port it gets nothing.", backend.Name.Name, p.Port),
+				"Give it a port of that number.")
+		case !own.Serves(p):
+			r.inert(o, field, fmt.Sprintf("port %d of service %q has protocol %s and the root's has %s; on that port it gets nothing.", p.Port, backend.Name.Name, own.Protocol, p.Protocol),
+				"Name both ports alike, such as http-... or tcp-....")
+		}
+	}
 }
 
 // serviceNamed resolves a service of the split's own namespace, by its name or
@@ -133,12 +156,12 @@ func (r *resolver) serviceNamed(o mesh.Object, field, text string, known knownSe
 	if _, ok := known.usable[name]; ok {
 		return name, true
 	}
-	if known.all[name] {
+	if known.all[name] != nil {
 		r.inert(o, field, fmt.Sprintf("Service %q is left out because of a problem of its own. %s", short, strings.Replace(effect, "it does", "that is solved", 1)),
 			"Solve that problem first.")
 		return mesh.Name{}, false
 	}
 	r.inert(o, field, fmt.Sprintf("Service %q does not exist in namespace %s. %s", short, o.Name.Namespace, effect),
-		tryName(name, known.all))
+		tryName(name, namesOf(r.objects.Services)))
 	return mesh.Name{}, false
 }

@@ -82,10 +82,9 @@ var splitCases = []struct {
 	want:      "a root v2=1",
 	problems:  []string{`inert TrafficSplit store/b: spec.service: TrafficSplit a already splits service "root"`},
 }, {
-	name:      "73, 78: a conditional split never becomes an unconditional one",
-	manifests: strings.Replace(splitOf("a", "root", backend("v1", 1)), "spec: {", "spec: {matches: [{kind: HTTPRouteGroup, name: books}], ", 1) + splitOf("b", "root", backend("v2", 1)),
-	want:      "b root v2=1",
-	problems:  []string{"inert TrafficSplit store/a: spec.matches: conditional splits are not served yet"},
+	name:      "70: backends that are roots, even of each other",
+	manifests: splitOf("s", "root", backend("v1", 1)) + splitOf("t", "v1", backend("root", 1)),
+	want:      "s root v1=1 t v1 root=1",
 }, {
 	name:      "one backend twice has both weights",
 	manifests: splitOf("s", "root", backend("v1", 1), backend("v2", 1), backend("v1", 2)),

@@ -35,17 +35,17 @@ func guarded(name string) *listenerv3.Filter {
 // one backend, chosen by weight (smi-rules 79).
 func (b *builder) outboundConnections(service mesh.Service, port mesh.ServicePort, name string) *listenerv3.Listener {
 	proxy := toCluster(name)
-	if weighted := b.backends(service.Name, port.Port); weighted != nil {
-		shares := &tcpproxyv3.TcpProxy_WeightedCluster{}
-		for _, c := range weighted.GetClusters() {
-			if c.GetWeight().GetValue() == 0 {
+	if split := b.backends(service.Name, port.Port); split != nil {
+		weighted := &tcpproxyv3.TcpProxy_WeightedCluster{}
+		for _, s := range split {
+			if s.weight == 0 {
 				continue // the proxy takes no weight of 0
 			}
-			shares.Clusters = append(shares.Clusters, &tcpproxyv3.TcpProxy_WeightedCluster_ClusterWeight{
-				Name: c.GetName(), Weight: c.GetWeight().GetValue(),
+			weighted.Clusters = append(weighted.Clusters, &tcpproxyv3.TcpProxy_WeightedCluster_ClusterWeight{
+				Name: s.cluster, Weight: s.weight,
 			})
 		}
-		proxy.ClusterSpecifier = &tcpproxyv3.TcpProxy_WeightedClusters{WeightedClusters: shares}
+		proxy.ClusterSpecifier = &tcpproxyv3.TcpProxy_WeightedClusters{WeightedClusters: weighted}
 	}
 	return &listenerv3.Listener{
 		Name:             name,

@@ -10,7 +10,6 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
-	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
@@ -62,50 +61,6 @@ func (b *builder) outboundListener(service mesh.Service, port mesh.ServicePort, 
 			Filters: []*listenerv3.Filter{networkFilter("envoy.filters.network.http_connection_manager", manager)},
 		}},
 	}
-}
-
-func (b *builder) outboundRoute(service mesh.Service, port mesh.ServicePort, name string) *routev3.RouteConfiguration {
-	action := &routev3.RouteAction{
-		// The mesh sets no deadline of its own.
-		Timeout: durationpb.New(0),
-	}
-	if weighted := b.backends(service.Name, port.Port); weighted != nil {
-		action.ClusterSpecifier = &routev3.RouteAction_WeightedClusters{WeightedClusters: weighted}
-	} else {
-		action.ClusterSpecifier = &routev3.RouteAction_Cluster{Cluster: name}
-	}
-	return routeConfiguration(name, action)
-}
-
-// backends returns the weights of the split that has the service as its root,
-// nil if none applies. A backend without this port is left out (smi-rules 65);
-// the root as its own backend is its own endpoints (smi-rules 69).
-func (b *builder) backends(root mesh.Name, port uint16) *routev3.WeightedCluster {
-	split, ok := b.snapshot.SplitOf(root)
-	if !ok {
-		return nil
-	}
-	var total uint32
-	weighted := &routev3.WeightedCluster{}
-	for _, backend := range split.Backends {
-		if !b.serves(backend.Service, port) {
-			continue
-		}
-		total += backend.Weight
-		weighted.Clusters = append(weighted.Clusters, &routev3.WeightedCluster_ClusterWeight{
-			Name:   OutboundName(backend.Service, port),
-			Weight: wrapperspb.UInt32(backend.Weight),
-		})
-	}
-	if total == 0 {
-		return nil
-	}
-	return weighted
-}
-
-func (b *builder) serves(service mesh.Name, port uint16) bool {
-	s, ok := b.snapshot.Service(service)
-	return ok && slices.ContainsFunc(s.Ports, func(p mesh.ServicePort) bool { return p.Port == port })
 }
 
 func (b *builder) outboundCluster(port mesh.ServicePort, name string) *clusterv3.Cluster {

@@ -81,11 +81,22 @@ func Bootstrap(c Config) ([]byte, error) {
 			"cds_config": overADS(),
 		},
 		"static_resources": object{"clusters": []any{controlPlane}},
+		"layered_runtime":  runtimeValues(),
 		"stats_config":     statsConfig(),
 		"overload_manager": overloadManager(),
 		// Measured: this takes 13 to 15 MB off an Envoy that runs a Go module.
 		"memory_allocator_manager": object{"bytes_to_release": 16 << 20, "memory_release_interval": "1s"},
 	}, "", " ")
+}
+
+// runtimeValues raises the size up to which Envoy takes an expression in a route: its
+// default, 100 instructions, refuses a dozen words joined by bars, and with them
+// the whole route. The control plane bounds expressions itself.
+func runtimeValues() object {
+	return object{"layers": []any{object{
+		"name":         "wasmesh",
+		"static_layer": object{"re2": object{"max_program_size": object{"error_level": 1_000_000}}},
+	}}}
 }
 
 func adsConfig() object {

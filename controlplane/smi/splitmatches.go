@@ -1,0 +1,139 @@
+package smi
+
+import (
+	"fmt"
+	"maps"
+	"regexp/syntax"
+	"slices"
+
+	specs "github.com/servicemeshinterface/smi-sdk-go/pkg/apis/specs/v1alpha4"
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/wasmesh/wasmesh/controlplane/mesh"
+	"github.com/wasmesh/wasmesh/filters/pattern"
+	"github.com/wasmesh/wasmesh/filters/policy"
+)
+
+// conditions merges the groups that a split names: a request that meets any
+// match of any of them is split (smi-rules 75). What cannot be resolved is never
+// met, so that it never turns a conditional split into one for all requests
+// (smi-rules 77).
+func (r *resolver) conditions(o mesh.Object, refs []corev1.TypedLocalObjectReference) []mesh.Condition {
+	var out []mesh.Condition
+	taken := map[string]bool{}
+	for i, ref := range refs {
+		field := fmt.Sprintf("spec.matches[%d]", i)
+		for _, m := range r.groupFor(o, field, ref).matches {
+			if taken[m.match.Name] {
+				continue
+			}
+			taken[m.match.Name] = true
+			if c, ok := r.condition(o, field, m); ok {
+				out = append(out, c)
+			}
+		}
+	}
+	return out
+}
+
+// groupFor returns the group that a split refers to, an empty one if there is
+// none.
+func (r *resolver) groupFor(o mesh.Object, field string, ref corev1.TypedLocalObjectReference) group {
+	name := mesh.Name{Namespace: o.Name.Namespace, Name: ref.Name}
+	g, ok := r.routeGroups[name]
+	switch {
+	case ref.Kind != KindHTTPRouteGroup:
+		r.inert(o, field+".kind", fmt.Sprintf("kind %q cannot match requests; no request meets it.", ref.Kind),
+			tryWord(ref.Kind, []string{KindHTTPRouteGroup}, "Use HTTPRouteGroup."))
+	case stringOf(ref.APIGroup) != "" && *ref.APIGroup != specs.SchemeGroupVersion.Group:
+		r.inert(o, field+".apiGroup", fmt.Sprintf("group %q has no HTTPRouteGroup; no request meets it.", *ref.APIGroup),
+			fmt.Sprintf("Use %s, or leave it out.", specs.SchemeGroupVersion.Group))
+	case !ok:
+		r.inert(o, field+".name", fmt.Sprintf("HTTPRouteGroup %q does not exist in namespace %s. No request meets it until it does.",
+			name.Name, name.Namespace), tryName(name, namesOf(r.objects.HTTPRouteGroups)))
+	default:
+		if len(g.matches) == 0 {
+			r.inert(o, field+".name", fmt.Sprintf("HTTPRouteGroup %q has no usable match, so no request meets it.", name.Name), "Give it one.")
+		}
+		return g
+	}
+	return group{}
+}
+
+// maxProxyProgram bounds a pattern for the proxies' own matcher, in
+// instructions: theirs gives up at about 350,000, and with it a whole route.
+const maxProxyProgram = 200_000
+
+// condition writes a match as text for the proxies' own matcher.
+func (r *resolver) condition(o mesh.Object, field string, m namedMatch) (mesh.Condition, bool) {
+	c := mesh.Condition{Match: m.match}
+	c.Match.Headers = nil
+	size := 0
+	if m.spec.PathRegex != "" {
+		re := canonical(m.spec.PathRegex)
+		c.Path, size = "(?:"+re.String()+")(?s:.*)", proxyProgram(re)
+		if r.settings.PathFull {
+			c.Path = re.String()
+		}
+	}
+	// match has compiled them in this order.
+	for i, name := range slices.Sorted(maps.Keys(m.spec.Headers)) {
+		h, value := asRouted(m.match.Headers[i], m.spec.Headers[name])
+		re := canonical(value)
+		size = max(size, proxyProgram(re))
+		c.Match.Headers = append(c.Match.Headers, h)
+		c.Headers = append(c.Headers, mesh.HeaderCondition{Name: h.Name, Value: re.String()})
+	}
+	if size > maxProxyProgram {
+		r.inert(o, field+".name", fmt.Sprintf("match %s is too large for the routes of a proxy; no request meets it.", m.match.Name),
+			"Use fewer Unicode classes, or smaller counts.")
+		return mesh.Condition{}, false
+	}
+	return c, true
+}
+
+// asRouted returns a header condition and its text as routes compare it: an
+// authority without regard to case, since access sees it in lower case but the
+// proxies' routes as it was sent.
+func asRouted(h policy.HeaderMatch, value string) (policy.HeaderMatch, string) {
+	if h.Name == "host" {
+		folded := "(?i:" + canonical(value).String() + ")"
+		if a, err := pattern.Value(folded); err == nil {
+			h.Value, value = a, folded
+		}
+	}
+	return h, value
+}
+
+// canonical parses an expression that package pattern has accepted. Printed, it
+// can be put into parentheses: as written, text such as `\Qa` would swallow what
+// follows.
+func canonical(expr string) *syntax.Regexp {
+	re, err := syntax.Parse(expr, syntax.Perl)
+	if err != nil {
+		return &syntax.Regexp{Op: syntax.OpNoMatch}
+	}
+	return re
+}
+
+// proxyProgram estimates how many instructions the proxies' matcher makes of an
+// expression: it works on bytes, so that a range of runes becomes several.
+func proxyProgram(re *syntax.Regexp) int {
+	const perRange = 10
+	n := 1
+	switch re.Op {
+	case syntax.OpLiteral:
+		n = 4 * len(re.Rune)
+	case syntax.OpCharClass:
+		n = perRange * len(re.Rune) / 2
+	case syntax.OpAnyChar, syntax.OpAnyCharNotNL:
+		n = perRange
+	}
+	for _, sub := range re.Sub {
+		n += proxyProgram(sub)
+	}
+	if re.Op == syntax.OpRepeat {
+		n *= max(re.Min+1, re.Max)
+	}
+	return min(n, maxProxyProgram+1)
+}
