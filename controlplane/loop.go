@@ -6,6 +6,7 @@ import (
 
 	"github.com/wasmesh/wasmesh/controlplane/files"
 	"github.com/wasmesh/wasmesh/controlplane/mesh"
+	"github.com/wasmesh/wasmesh/controlplane/observe/receive"
 	"github.com/wasmesh/wasmesh/controlplane/serve"
 	"github.com/wasmesh/wasmesh/controlplane/smi"
 	"github.com/wasmesh/wasmesh/controlplane/xds"
@@ -18,6 +19,8 @@ type plane struct {
 	source  *files.Source
 	modules *modules
 	server  *serve.Server
+	// observed is what sidecars saw; it has a lock of its own.
+	observed *receive.Receiver
 	// good is what the snapshot was made of.
 	good     smi.Objects
 	told     map[string]bool
@@ -65,7 +68,7 @@ func (p *plane) reload(ctx context.Context, changed chan<- struct{}) error {
 	}
 	p.digest.Store(&digest)
 	p.tell(problems)
-	settings := xds.Settings{Module: digest, LeafLifetime: p.options.LeafLifetime}
+	settings := xds.Settings{Module: digest, LeafLifetime: p.options.LeafLifetime, Observe: p.options.Observe}
 	if err := p.server.Publish(ctx, snapshot, settings); err != nil {
 		return nil // only ctx ends it
 	}

@@ -46,6 +46,8 @@ type Settings struct {
 	// LeafLifetime is how long a workload's certificate lives. Connections to
 	// other sidecars are renewed well before the certificate behind them ends.
 	LeafLifetime time.Duration
+	// Observe has sidecars tell what reached their applications.
+	Observe bool
 }
 
 // Build returns the resources of one proxy. A proxy that the snapshot does not

@@ -44,6 +44,7 @@ func (b *builder) inboundListener(port mesh.WorkloadPort, name string) *listener
 		}),
 	}
 	manager.HttpFilters = []*hcmv3.HttpFilter{discoveredAccess(), routerFilter()}
+	b.observeHTTP(manager, port.Port)
 	return &listenerv3.Listener{
 		Name:             name,
 		Address:          address(b.workload.Address, port.Port),

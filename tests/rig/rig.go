@@ -35,6 +35,8 @@ type Options struct {
 	// BadModule: the module is none, on purpose. Start waits neither for one nor
 	// for the sidecars, which are not ready without.
 	BadModule bool
+	// Observe has the sidecars tell what reached their applications.
+	Observe bool
 }
 
 // Mesh is a running mesh.
@@ -133,7 +135,7 @@ func (m *Mesh) startControlPlane() (err error) {
 	options := controlplane.Options{
 		Source: m.options.Manifests, State: m.state(), Module: m.options.Programs.Module, Modules: m.modules(),
 		XDS: m.xds, Join: m.join, Status: m.status(), Settings: m.options.Settings,
-		LeafLifetime: ca.DefaultLeafLifetime, Log: slog.New(slog.NewTextHandler(log, nil)),
+		LeafLifetime: ca.DefaultLeafLifetime, Observe: m.options.Observe, Log: slog.New(slog.NewTextHandler(log, nil)),
 	}
 	m.served = make(chan error, 1)
 	go func() {
