@@ -43,7 +43,9 @@ func New(trustDomain string, sender func(context.Context) (mesh.Name, bool), acc
 }
 
 // Register adds the service to a server.
-func (r *Receiver) Register(s grpc.ServiceRegistrar) { accesslogv3.RegisterAccessLogServiceServer(s, r) }
+func (r *Receiver) Register(s grpc.ServiceRegistrar) {
+	accesslogv3.RegisterAccessLogServiceServer(s, r)
+}
 
 // Report returns what was observed so far.
 func (r *Receiver) Report() observe.Report {
