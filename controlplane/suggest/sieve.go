@@ -113,9 +113,9 @@ func (c *sieve) decided(o observe.Observation) string {
 	})
 	switch {
 	case v.Allow:
-		return "the policy allows it already"
+		return "the policy allows them already"
 	case v.Reason == policy.ReasonHeader:
-		return "the policy allows it with certain headers, and headers are not observed"
+		return "the policy allows them with certain headers only, and headers are not observed"
 	case v.Reason == policy.ReasonReject:
 		return "the path has more than one reading"
 	}
@@ -138,9 +138,8 @@ func (c *sieve) httpPorts(account mesh.Name) []uint16 {
 func (c *sieve) remarks() []Remark {
 	var out []Remark
 	for k, t := range c.out {
-		seen := counted(t.requests, "request or connection", "requests or connections")
 		out = append(out, Remark{LeftOut, k.destination, fmt.Sprintf("%s of %s from %s: %s.",
-			seen, counted(t.kinds, "kind", "kinds"), k.source, k.reason)})
+			counted(t.requests, "call", "calls"), counted(t.kinds, "kind", "kinds"), k.source, k.reason)})
 	}
 	slices.SortFunc(out, func(a, b Remark) int {
 		return cmp.Or(a.Destination.Compare(b.Destination), strings.Compare(a.Text, b.Text))

@@ -13,6 +13,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	access "github.com/servicemeshinterface/smi-sdk-go/pkg/apis/access/v1alpha3"
 	specs "github.com/servicemeshinterface/smi-sdk-go/pkg/apis/specs/v1alpha4"
@@ -27,6 +28,8 @@ type Suggestion struct {
 	Routes  []*specs.TCPRoute
 	Targets []*access.TrafficTarget
 	Remarks []Remark
+	// since is when observing began.
+	since time.Time
 	// notes stand above objects and matches in YAML; by kind, name and match.
 	notes map[place]string
 	// order is that of the objects in YAML: by destination, what is referred to
@@ -81,7 +84,7 @@ func Suggest(seen observe.Report, s *mesh.Snapshot) Suggestion {
 			kept[o.Destination] = append(kept[o.Destination], o)
 		}
 	}
-	out := Suggestion{notes: map[place]string{}}
+	out := Suggestion{since: seen.Since, notes: map[place]string{}}
 	names := takenNames(s)
 	for _, destination := range slices.SortedFunc(maps.Keys(kept), mesh.Name.Compare) {
 		w := writer{destination: destination, names: names, out: &out}
@@ -102,7 +105,7 @@ func sorted(seen []observe.Observation) []observe.Observation {
 func losses(all []observe.Loss) []Remark {
 	var out []Remark
 	for _, l := range all {
-		text := fmt.Sprintf("%s %s", counted(l.Count, "request or connection", "requests or connections"), because(l))
+		text := fmt.Sprintf("%s %s", counted(l.Count, "call", "calls"), because(l))
 		out = append(out, Remark{LeftOut, l.Destination, text})
 	}
 	return out
@@ -117,13 +120,17 @@ func because(l observe.Loss) string {
 	if l.Source != (mesh.Name{}) {
 		from = " from " + l.Source.String()
 	}
+	of := ""
+	if l.Method != "" {
+		of = " of method " + l.Method
+	}
 	switch l.Cause {
 	case observe.NoIdentity:
 		return "of callers without identity" + at + "; only a service account can be allowed. Give the callers a sidecar."
 	case observe.ForeignIdentity:
 		return "of callers whose certificate names no service account of this mesh" + at + "."
 	case observe.MorePaths:
-		return fmt.Sprintf("by %s%s%s, with more paths than the %d that are kept.", l.Method, from, at, observe.MaxPaths)
+		return fmt.Sprintf("beyond the %d paths that are kept%s%s%s.", observe.MaxPaths, of, from, at)
 	case observe.NoRoom:
 		return "without room to keep what was asked" + from + at + "."
 	case observe.Unreadable:

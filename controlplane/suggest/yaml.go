@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	access "github.com/servicemeshinterface/smi-sdk-go/pkg/apis/access/v1alpha3"
 	specs "github.com/servicemeshinterface/smi-sdk-go/pkg/apis/specs/v1alpha4"
@@ -40,8 +41,9 @@ func (s Suggestion) YAML() ([]byte, error) {
 // what was seen.
 func (s Suggestion) head() string {
 	var b strings.Builder
-	b.WriteString("# What it takes to allow what was seen. Read it before you apply it: it allows\n" +
-		"# what was seen, wanted or not, and nobody has seen what happens next month.\n")
+	fmt.Fprintf(&b, "# What it takes to allow what was seen since %s.\n", s.since.UTC().Format(time.RFC3339))
+	b.WriteString("# Read it before you apply it: it allows what was seen, wanted or not, and nothing\n" +
+		"# that merely has not happened yet. Headers are not observed, so it asks for none.\n")
 	for _, kind := range []Kind{LeftOut, Wider} {
 		first := true
 		for _, r := range s.Remarks {
@@ -66,14 +68,14 @@ func (s Suggestion) nodes() map[place]*yaml.Node {
 	for _, g := range s.Groups {
 		var matches []*yaml.Node
 		for _, m := range g.Spec.Matches {
-			n := mapping("name", text(m.Name), "pathRegex", text(m.PathRegex), "methods", texts(m.Methods))
+			n := mapping(field{"name", text(m.Name)}, field{"pathRegex", text(m.PathRegex)}, field{"methods", texts(m.Methods)})
 			n.HeadComment = s.notes[place{kindGroup, nameOf(g.ObjectMeta), m.Name}]
 			matches = append(matches, n)
 		}
-		s.object(out, g.TypeMeta, g.ObjectMeta, mapping("matches", list(matches...)))
+		s.object(out, g.TypeMeta, g.ObjectMeta, mapping(field{"matches", list(matches...)}))
 	}
 	for _, r := range s.Routes {
-		s.object(out, r.TypeMeta, r.ObjectMeta, mapping("matches", mapping("ports", numbersOf(r))))
+		s.object(out, r.TypeMeta, r.ObjectMeta, mapping(field{"matches", mapping(field{"ports", numbersOf(r)})}))
 	}
 	for _, t := range s.Targets {
 		var sources, rules []*yaml.Node
@@ -81,14 +83,14 @@ func (s Suggestion) nodes() map[place]*yaml.Node {
 			sources = append(sources, subjectNode(source))
 		}
 		for _, r := range t.Spec.Rules {
-			n := mapping("kind", text(r.Kind), "name", text(r.Name))
+			n := mapping(field{"kind", text(r.Kind)}, field{"name", text(r.Name)})
 			if len(r.Matches) > 0 {
 				n.Content = append(n.Content, text("matches"), texts(r.Matches))
 			}
 			rules = append(rules, n)
 		}
 		s.object(out, t.TypeMeta, t.ObjectMeta, mapping(
-			"destination", subjectNode(t.Spec.Destination), "sources", list(sources...), "rules", list(rules...)))
+			field{"destination", subjectNode(t.Spec.Destination)}, field{"sources", list(sources...)}, field{"rules", list(rules...)}))
 	}
 	return out
 }
@@ -97,8 +99,8 @@ func (s Suggestion) object(out map[place]*yaml.Node, kind metav1.TypeMeta, meta 
 	p := place{kind: kind.Kind, name: nameOf(meta)}
 	version := text("apiVersion")
 	version.HeadComment = s.notes[p]
-	n := mapping("kind", text(kind.Kind),
-		"metadata", mapping("name", text(meta.Name), "namespace", text(meta.Namespace)), "spec", spec)
+	n := mapping(field{"kind", text(kind.Kind)},
+		field{"metadata", mapping(field{"name", text(meta.Name)}, field{"namespace", text(meta.Namespace)})}, field{"spec", spec})
 	n.Content = append([]*yaml.Node{version, text(kind.APIVersion)}, n.Content...)
 	out[p] = n
 }
@@ -106,7 +108,7 @@ func (s Suggestion) object(out map[place]*yaml.Node, kind metav1.TypeMeta, meta 
 func nameOf(m metav1.ObjectMeta) mesh.Name { return mesh.Name{Namespace: m.Namespace, Name: m.Name} }
 
 func subjectNode(s access.IdentityBindingSubject) *yaml.Node {
-	return mapping("kind", text(s.Kind), "name", text(s.Name), "namespace", text(s.Namespace))
+	return mapping(field{"kind", text(s.Kind)}, field{"name", text(s.Name)}, field{"namespace", text(s.Namespace)})
 }
 
 func numbersOf(r *specs.TCPRoute) *yaml.Node {
@@ -117,15 +119,16 @@ func numbersOf(r *specs.TCPRoute) *yaml.Node {
 	return n
 }
 
-// mapping takes keys and values in turn.
-func mapping(pairs ...any) *yaml.Node {
+// field is one line of a mapping.
+type field struct {
+	key   string
+	value *yaml.Node
+}
+
+func mapping(fields ...field) *yaml.Node {
 	n := &yaml.Node{Kind: yaml.MappingNode}
-	for _, p := range pairs {
-		if key, ok := p.(string); ok {
-			n.Content = append(n.Content, text(key))
-		} else {
-			n.Content = append(n.Content, p.(*yaml.Node))
-		}
+	for _, f := range fields {
+		n.Content = append(n.Content, text(f.key), f.value)
 	}
 	return n
 }
