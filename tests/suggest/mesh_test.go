@@ -53,7 +53,7 @@ type shop struct {
 func open(t *testing.T) *shop {
 	s := &shop{t: t, cast: t.TempDir(), watched: t.TempDir()}
 	for from, to := range map[string]string{
-		filepath.Join("..", "..", "examples", "bookstore", "identities.yaml"): "identities.yaml",
+		filepath.Join("..", "..", "examples", "bookstore", "services.yaml"): "services.yaml",
 		filepath.Join("testdata", "workloads.yaml"):                           "workloads.yaml",
 	} {
 		for _, dir := range []string{s.cast, s.watched} {
@@ -109,7 +109,8 @@ func (s *shop) serve(at netip.AddrPort) {
 	s.t.Cleanup(func() { server.Close() })
 }
 
-// read wants the watched folder to be without a problem.
+// read wants the policy in the watched folder to be without a problem. Not every
+// service of the bookstore has a workload here.
 func (s *shop) read() *mesh.Snapshot {
 	s.t.Helper()
 	loaded, err := files.Load(s.watched)
@@ -118,7 +119,9 @@ func (s *shop) read() *mesh.Snapshot {
 	}
 	snapshot, _, problems := smi.Settle(smi.Objects{}, loaded.Objects, settings())
 	for _, p := range append(loaded.Problems, problems...) {
-		s.t.Errorf("a problem in the manifests: %s", p)
+		if p.Object.Kind != smi.KindService {
+			s.t.Errorf("a problem in the manifests: %s", p)
+		}
 	}
 	return snapshot
 }
