@@ -54,7 +54,7 @@ func open(t *testing.T) *shop {
 	s := &shop{t: t, cast: t.TempDir(), watched: t.TempDir()}
 	for from, to := range map[string]string{
 		filepath.Join("..", "..", "examples", "bookstore", "services.yaml"): "services.yaml",
-		filepath.Join("testdata", "workloads.yaml"):                           "workloads.yaml",
+		filepath.Join("testdata", "workloads.yaml"):                         "workloads.yaml",
 	} {
 		for _, dir := range []string{s.cast, s.watched} {
 			s.copy(from, filepath.Join(dir, to))
