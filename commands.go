@@ -97,25 +97,36 @@ func runStatus(ctx context.Context, args []string, stdout, stderr io.Writer) err
 	if _, err := parse(f, args); err != nil {
 		return err
 	}
+	var s controlplane.Status
+	if err := askControlPlane(ctx, *socket, "/status", &s); err != nil {
+		return err
+	}
+	return printJSON(stdout, s)
+}
+
+// askControlPlane reads what a control plane tells at its Unix socket.
+func askControlPlane(ctx context.Context, socket, path string, answer any) error {
 	client := http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "unix", *socket)
+			return new(net.Dialer).DialContext(ctx, "unix", socket)
 		},
 	}}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://controlplane/status", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://controlplane"+path, nil)
 	if err != nil {
 		return err
 	}
 	resp, err := client.Do(req)
 	if err != nil {
-		return fmt.Errorf("no control plane answers at %s: %w; is it running, with the same --state?", *socket, err)
+		return fmt.Errorf("no control plane answers at %s: %w; is it running, with the same --state?", socket, err)
 	}
 	defer resp.Body.Close()
-	var s controlplane.Status
-	if err := json.NewDecoder(resp.Body).Decode(&s); err != nil {
-		return fmt.Errorf("status from %s: %w", *socket, err)
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s from %s: the control plane answers %s; is it of this version?", path, socket, resp.Status)
 	}
-	return printJSON(stdout, s)
+	if err := json.NewDecoder(resp.Body).Decode(answer); err != nil {
+		return fmt.Errorf("%s from %s: %w", path, socket, err)
+	}
+	return nil
 }
 
 func runEnvoy(ctx context.Context, args []string, stdout, stderr io.Writer) error {

@@ -20,6 +20,7 @@ import (
 	"github.com/wasmesh/wasmesh/controlplane/ca"
 	"github.com/wasmesh/wasmesh/controlplane/files"
 	"github.com/wasmesh/wasmesh/controlplane/mesh"
+	"github.com/wasmesh/wasmesh/controlplane/observe/receive"
 	"github.com/wasmesh/wasmesh/controlplane/serve"
 	"github.com/wasmesh/wasmesh/controlplane/smi"
 )
@@ -60,6 +61,7 @@ func Run(ctx context.Context, o Options) error {
 	}
 	server := serve.New(o.Log)
 	p := &plane{options: o, source: files.NewSource(o.Source), modules: modules, server: server}
+	p.observed = receive.New(o.Settings.TrustDomain, serve.WorkloadOf, p.accountOf, o.Log)
 	l, err := listen(ctx, o)
 	if err != nil {
 		return err
@@ -99,7 +101,7 @@ func (p *plane) run(ctx context.Context, cancel context.CancelFunc, authority *c
 	changed := make(chan struct{}, 1)
 	parts := []func() error{
 		func() error { return p.server.Run(ctx) },
-		func() error { return p.server.Serve(ctx, l.xds, xdsTLS) },
+		func() error { return p.server.Serve(ctx, l.xds, xdsTLS, p.observed.Register) },
 		func() error { return authority.Serve(ctx, l.join, hosts(l.join), p.accountOf, p.options.Log) },
 		func() error { files.Watch(ctx, p.options.Source, changed); return nil },
 		func() error { files.Watch(ctx, filepath.Dir(p.options.Module), changed); return nil },

@@ -6,6 +6,7 @@ import (
 
 	"github.com/wasmesh/wasmesh/controlplane/files"
 	"github.com/wasmesh/wasmesh/controlplane/mesh"
+	"github.com/wasmesh/wasmesh/controlplane/observe/receive"
 	"github.com/wasmesh/wasmesh/controlplane/serve"
 	"github.com/wasmesh/wasmesh/controlplane/smi"
 	"github.com/wasmesh/wasmesh/controlplane/xds"
@@ -18,6 +19,8 @@ type plane struct {
 	source  *files.Source
 	modules *modules
 	server  *serve.Server
+	// observed is what sidecars saw; it has a lock of its own.
+	observed *receive.Receiver
 	// good is what the snapshot was made of.
 	good     smi.Objects
 	told     map[string]bool

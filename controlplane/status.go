@@ -9,10 +9,13 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"slices"
 
 	"github.com/wasmesh/wasmesh/controlplane/mesh"
+	"github.com/wasmesh/wasmesh/controlplane/observe"
 	"github.com/wasmesh/wasmesh/controlplane/serve"
+	"github.com/wasmesh/wasmesh/controlplane/smi"
 	"github.com/wasmesh/wasmesh/filters/policy"
 )
 
@@ -46,8 +49,24 @@ func relaxed(s *mesh.Snapshot) []Relaxed {
 	return out
 }
 
+// Observed is what sidecars saw, and what it takes to read it.
+type Observed struct {
+	// Source is the absolute path of the folder of manifests, Settings how it is
+	// read.
+	Source   string
+	Settings smi.Settings
+	Report   observe.Report
+}
+
 func (p *plane) statusHandler() http.Handler {
 	mux := http.NewServeMux()
+	mux.HandleFunc("GET /observations", func(w http.ResponseWriter, _ *http.Request) {
+		source, err := filepath.Abs(p.options.Source)
+		if err != nil {
+			source = p.options.Source
+		}
+		p.tellJSON(w, Observed{Source: source, Settings: p.options.Settings, Report: p.observed.Report()})
+	})
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) {
 		s := Status{Proxies: p.server.Proxies(), Problems: []string{}}
 		if snapshot := p.snapshot.Load(); snapshot != nil {
@@ -61,12 +80,16 @@ func (p *plane) statusHandler() http.Handler {
 				s.Problems = append(s.Problems, problem.String())
 			}
 		}
-		w.Header().Set("Content-Type", "application/json")
-		if err := json.NewEncoder(w).Encode(s); err != nil {
-			p.options.Log.Warn("the status could not be told", "cause", err)
-		}
+		p.tellJSON(w, s)
 	})
 	return mux
+}
+
+func (p *plane) tellJSON(w http.ResponseWriter, what any) {
+	w.Header().Set("Content-Type", "application/json")
+	if err := json.NewEncoder(w).Encode(what); err != nil {
+		p.options.Log.Warn("the status could not be told", "cause", err)
+	}
 }
 
 // listenStatus opens the socket for this user only. One that a killed control

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net"
+	"strings"
 	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -30,7 +31,9 @@ const (
 
 // Serve accepts proxies on l until ctx ends. The TLS configuration must demand
 // and verify client certificates: the certificate alone says which proxy it is.
-func (s *Server) Serve(ctx context.Context, l net.Listener, config *tls.Config) error {
+// More services can be registered beside ADS; their streams are authenticated
+// in the same way, end with the certificate too, and ask WorkloadOf who it is.
+func (s *Server) Serve(ctx context.Context, l net.Listener, config *tls.Config, more ...func(grpc.ServiceRegistrar)) error {
 	if config.ClientAuth != tls.RequireAndVerifyClientCert {
 		return fmt.Errorf("xDS on %s: the TLS configuration does not verify client certificates", l.Addr())
 	}
@@ -42,6 +45,9 @@ func (s *Server) Serve(ctx context.Context, l net.Listener, config *tls.Config) 
 		grpc.StreamInterceptor(s.intercept),
 	)
 	discoveryv3.RegisterAggregatedDiscoveryServiceServer(g, serverv3.NewServer(ctx, s.cache, nil))
+	for _, register := range more {
+		register(g)
+	}
 	stop := context.AfterFunc(ctx, g.Stop)
 	defer stop()
 	if err := g.Serve(l); err != nil && ctx.Err() == nil {
@@ -58,22 +64,51 @@ func (s *Server) intercept(srv any, ss grpc.ServerStream, info *grpc.StreamServe
 		s.log.Warn("a proxy was refused", "cause", err)
 		return status.Error(codes.PermissionDenied, "not a workload of this mesh")
 	}
-	ctx, cancel := context.WithDeadline(ss.Context(), expires)
+	ctx, cancel := context.WithDeadline(context.WithValue(ss.Context(), workloadKey{}, proxy), expires)
 	defer cancel()
+	if !strings.HasPrefix(info.FullMethod, adsPrefix) {
+		return untilExpiry(ctx, func() error { return handle(srv, identified{ss, ctx}) })
+	}
 	t := &tap{ServerStream: ss, ctx: ctx, server: s, proxy: proxy, key: s.key(proxy), refused: make(chan error, 1)}
 	if err := s.send(ctx, opened{t.key, proxy, time.Now()}); err != nil {
 		return err
 	}
 	defer s.forget(t.key)
+	return untilExpiry(ctx, func() error { return t.outcome(handle(srv, t)) })
+}
+
+// untilExpiry returns when the stream ends by itself or with its certificate.
+func untilExpiry(ctx context.Context, stream func() error) error {
 	done := make(chan error, 1)
-	go func() { done <- handle(srv, t) }()
+	go func() { done <- stream() }()
 	select {
 	case err := <-done:
-		return t.outcome(err)
+		return err
 	case <-ctx.Done():
 		return status.Error(codes.Unauthenticated, "the certificate of this stream has ended")
 	}
 }
+
+// adsPrefix begins the methods of the discovery service.
+const adsPrefix = "/envoy.service.discovery.v3."
+
+// workloadKey is where a stream's context keeps who opened it.
+type workloadKey struct{}
+
+// WorkloadOf returns the workload whose certificate opened the stream of ctx.
+func WorkloadOf(ctx context.Context) (mesh.Name, bool) {
+	workload, ok := ctx.Value(workloadKey{}).(mesh.Name)
+	return workload, ok
+}
+
+// identified is a stream whose context says who opened it.
+type identified struct {
+	grpc.ServerStream
+	ctx context.Context
+}
+
+// Context ends with the certificate.
+func (i identified) Context() context.Context { return i.ctx }
 
 // key names one stream: a proxy that reconnects has a new entry in the cache
 // while the old one goes.

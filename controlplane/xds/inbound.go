@@ -48,11 +48,11 @@ func (b *builder) inboundListener(port mesh.WorkloadPort, name string) *listener
 		Filters: []*listenerv3.Filter{
 			connectionFacts(port.Port),
 			discoveredLifetime(),
-			networkFilter("envoy.filters.network.http_connection_manager", b.inboundManager(name)),
+			networkFilter("envoy.filters.network.http_connection_manager", b.inboundManager(port, name)),
 		},
 	}
 	if port.Protocol.Opaque() {
-		chain.Filters = []*listenerv3.Filter{connectionFacts(port.Port), discoveredConnections(), guarded(name)}
+		chain.Filters = []*listenerv3.Filter{connectionFacts(port.Port), discoveredConnections(), b.guarded(port, name)}
 	}
 	listener := &listenerv3.Listener{
 		Name:             name,
@@ -67,7 +67,7 @@ func (b *builder) inboundListener(port mesh.WorkloadPort, name string) *listener
 	return listener
 }
 
-func (b *builder) inboundManager(name string) *hcmv3.HttpConnectionManager {
+func (b *builder) inboundManager(port mesh.WorkloadPort, name string) *hcmv3.HttpConnectionManager {
 	manager := connectionManager(name)
 	manager.CodecType = hcmv3.HttpConnectionManager_HTTP2
 	manager.Http2ProtocolOptions = &corev3.Http2ProtocolOptions{
@@ -79,6 +79,7 @@ func (b *builder) inboundManager(name string) *hcmv3.HttpConnectionManager {
 	}
 	manager.RouteSpecifier = toApplication(name)
 	manager.HttpFilters = []*hcmv3.HttpFilter{discoveredAccess(), routerFilter()}
+	b.observeHTTP(manager, port.Port)
 	return manager
 }
 

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"math"
 	"path/filepath"
 	"strconv"
 	"time"
@@ -125,8 +124,12 @@ func (o Options) guard(ctx context.Context, run *runDir, e *enrolment, expires t
 	return outcome
 }
 
+// listenerDrain is how long Envoy leaves the connections of a listener that an
+// edit changed, such as that of a split on an opaque port. What may pass on them
+// is decided by the filters, which change at once.
+const listenerDrain = 10 * time.Minute
+
 func (o Options) arguments(run *runDir) []string {
-	seconds := max(1, int(math.Ceil(o.Drain.Seconds())))
 	return []string{
 		"--config-path", run.file(BootstrapFile),
 		"--concurrency", strconv.Itoa(o.Concurrency),
@@ -134,8 +137,8 @@ func (o Options) arguments(run *runDir) []string {
 		// There is never a second Envoy to hand over to.
 		"--disable-hot-restart",
 		// Peers are told to go away at once, not with rising probability: the
-		// time for draining is short.
-		"--drain-time-s", strconv.Itoa(seconds), "--drain-strategy", "immediate",
+		// time for draining may be short.
+		"--drain-time-s", strconv.Itoa(int(listenerDrain.Seconds())), "--drain-strategy", "immediate",
 	}
 }
 

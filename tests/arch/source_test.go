@@ -13,7 +13,8 @@ import (
 // purePackages decide; effects live elsewhere.
 var purePackages = []string{
 	"filters/automaton", "filters/config", "filters/identity", "filters/pattern", "filters/policy",
-	"filters/traffic", "controlplane/mesh", "controlplane/smi", "controlplane/xds",
+	"filters/traffic", "controlplane/mesh", "controlplane/observe", "controlplane/smi", "controlplane/suggest",
+	"controlplane/xds",
 }
 
 // impureImports reach a clock, the environment, I/O, a lock or a logger.

@@ -42,3 +42,6 @@ func (m *Mesh) Join(w mesh.Name, token string) error {
 func (m *Mesh) AwaitReady(w mesh.Name) error {
 	return m.Await(readyTimeout, "the sidecar of "+w.String(), func(ctx context.Context) error { return m.ready(ctx, w) })
 }
+
+// StatusSocket is where the control plane tells its state.
+func (m *Mesh) StatusSocket() string { return m.status() }
