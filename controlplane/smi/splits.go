@@ -139,6 +139,6 @@ func (r *resolver) serviceNamed(o mesh.Object, field, text string, known knownSe
 		return mesh.Name{}, false
 	}
 	r.inert(o, field, fmt.Sprintf("Service %q does not exist in namespace %s. %s", short, o.Name.Namespace, effect),
-		tryName(name, known.all))
+		r.tryName(name, known.all))
 	return mesh.Name{}, false
 }
