@@ -3,7 +3,7 @@
 GO ?= go
 MODULE = bin/mesh.wasm
 
-.PHONY: all build module envoy demo demo-check test check bench fuzz clean
+.PHONY: all build module envoy demo demo-check test conformance check bench fuzz clean
 
 all: build
 
@@ -25,6 +25,10 @@ demo-check: build
 
 test: build
 	./.ci/test
+
+# From the package's own folder, where go test shows what the test prints.
+conformance:
+	cd tests/conformance && $(GO) test -count=1 -timeout 5m
 
 check:
 	./.ci/check

@@ -55,7 +55,7 @@ func (r *resolver) destination(o mesh.Object, d access.IdentityBindingSubject) (
 	case !r.accounts[account]:
 		r.inert(o, "spec.destination.name",
 			fmt.Sprintf("ServiceAccount %q does not exist in namespace %s. The target grants nothing until it does.", account.Name, account.Namespace),
-			tryName(account, r.accounts))
+			r.tryName(account, r.accounts))
 	default:
 		return account, true
 	}
@@ -79,7 +79,7 @@ func (r *resolver) sources(o mesh.Object, sources []access.IdentityBindingSubjec
 		case !r.accounts[account]:
 			r.inert(o, field+".name",
 				fmt.Sprintf("ServiceAccount %q does not exist in namespace %s. It is granted nothing until it does.", account.Name, account.Namespace),
-				tryName(account, r.accounts))
+				r.tryName(account, r.accounts))
 		default:
 			out = append(out, mesh.SPIFFEID(r.settings.TrustDomain, account))
 		}
@@ -121,14 +121,14 @@ func (r *resolver) rules(o mesh.Object, rules []access.TrafficTargetRule, routes
 			if _, ok := routes.tcp[name]; !ok {
 				resolved = false
 				r.inert(o, field+".name", fmt.Sprintf("TCPRoute %q does not exist in namespace %s. The whole target grants nothing until it does.",
-					name.Name, name.Namespace), tryName(name, routes.tcpNames))
+					name.Name, name.Namespace), r.tryName(name, routes.tcpNames))
 			}
 		case KindUDPRoute:
 			r.inert(o, field+".kind", "UDPRoutes are not enforced; the rule grants nothing, the target's other rules work.", "Remove the rule.")
 		default:
 			resolved = false
 			r.inert(o, field+".kind", fmt.Sprintf("rule kind %q is unknown. It may be a restriction, so the whole target grants nothing.", rule.Kind),
-				tryWord(rule.Kind, []string{KindHTTPRouteGroup, KindTCPRoute}, "Use HTTPRouteGroup or TCPRoute."))
+				r.tryWord(rule.Kind, []string{KindHTTPRouteGroup, KindTCPRoute}, "Use HTTPRouteGroup or TCPRoute."))
 		}
 	}
 	switch {
@@ -148,14 +148,14 @@ func (r *resolver) requests(o mesh.Object, field string, name mesh.Name, selecte
 	g, ok := routes.groups[name]
 	if !ok {
 		r.inert(o, field+".name", fmt.Sprintf("HTTPRouteGroup %q does not exist in namespace %s. The rule grants nothing until it does.",
-			name.Name, name.Namespace), tryName(name, routes.groupNames))
+			name.Name, name.Namespace), r.tryName(name, routes.groupNames))
 		return nil
 	}
 	for i, wanted := range selected {
 		if wanted == "" || !slices.Contains(g.declared, wanted) {
 			r.inert(o, fmt.Sprintf("%s.matches[%d]", field, i),
 				fmt.Sprintf("HTTPRouteGroup %q has no match %q. It grants nothing until there is one; the other matches work.", name.Name, wanted),
-				tryWord(wanted, g.declared, "Add it to the group, or correct the name."))
+				r.tryWord(wanted, g.declared, "Add it to the group, or correct the name."))
 		}
 	}
 	var out []policy.Match

@@ -37,16 +37,16 @@ func LastGood(last, next Objects, problems []mesh.Problem) Objects {
 }
 
 func lastGood[T metav1.Object](kind string, last, next []T, broken map[mesh.Object]bool) []T {
+	before := make(map[mesh.Name]T, len(last))
+	for _, old := range last {
+		before[nameOf(old)] = old
+	}
 	var out []T
 	for _, o := range next {
 		if !broken[mesh.Object{Kind: kind, Name: nameOf(o)}] {
 			out = append(out, o)
-			continue
-		}
-		for _, old := range last {
-			if nameOf(old) == nameOf(o) {
-				out = append(out, old)
-			}
+		} else if old, ok := before[nameOf(o)]; ok {
+			out = append(out, old)
 		}
 	}
 	return out
@@ -59,16 +59,17 @@ func lastGood[T metav1.Object](kind string, last, next []T, broken map[mesh.Obje
 // next. A reader that starts anew gives empty objects as last, and sees what a
 // control plane that starts anew would serve.
 func Settle(last, next Objects, settings Settings) (*mesh.Snapshot, Objects, []mesh.Problem) {
-	snapshot, problems := Snapshot(next, settings)
+	p := patterns{}
+	out, problems := snapshot(next, settings, p)
 	good := LastGood(last, next, problems)
 	if !anyBroken(problems) {
-		return snapshot, good, problems
+		return out, good, problems
 	}
-	if _, again := Snapshot(good, settings); anyBroken(again) {
+	if _, again := snapshot(good, settings, p); anyBroken(again) {
 		good = hold(last, good, again)
 	}
-	snapshot, _ = Snapshot(withNewGrants(good, next), settings)
-	return snapshot, good, problems
+	out, _ = snapshot(withNewGrants(good, next), settings, p)
+	return out, good, problems
 }
 
 // withNewGrants adds the objects of next that never were good, of those kinds
@@ -103,30 +104,28 @@ func anyBroken(problems []mesh.Problem) bool {
 // problem cannot say, so every edit of that kind waits. Kinds that grant are no
 // part of this: they take no places, and a revocation must not wait.
 func hold(last, good Objects, problems []mesh.Problem) Objects {
+	victims := map[string]map[mesh.Name]bool{KindService: {}, KindWorkload: {}, KindTrafficSplit: {}}
 	for _, p := range problems {
-		switch {
-		case p.Effect != mesh.Broken:
-		case p.Object.Kind == KindService:
-			good.Services = waiting(last.Services, good.Services, p.Object.Name)
-		case p.Object.Kind == KindWorkload:
-			good.Workloads = waiting(last.Workloads, good.Workloads, p.Object.Name)
-		case p.Object.Kind == KindTrafficSplit:
-			good.TrafficSplits = waiting(last.TrafficSplits, good.TrafficSplits, p.Object.Name)
+		if of, places := victims[p.Object.Kind]; places && p.Effect == mesh.Broken {
+			of[p.Object.Name] = true
 		}
 	}
+	good.Services = waiting(last.Services, good.Services, victims[KindService])
+	good.Workloads = waiting(last.Workloads, good.Workloads, victims[KindWorkload])
+	good.TrafficSplits = waiting(last.TrafficSplits, good.TrafficSplits, victims[KindTrafficSplit])
 	return good
 }
 
-// waiting returns those of next that last has too, in their last form, if the
-// victim is one of them. What is gone stays gone.
-func waiting[T metav1.Object](last, next []T, victim mesh.Name) []T {
-	named := func(n mesh.Name) func(T) bool { return func(o T) bool { return nameOf(o) == n } }
-	if !slices.ContainsFunc(last, named(victim)) {
+// waiting returns those of next that last has too, in their last form, if one of
+// the victims is in last. What is gone stays gone.
+func waiting[T metav1.Object](last, next []T, victims map[mesh.Name]bool) []T {
+	if !slices.ContainsFunc(last, func(o T) bool { return victims[nameOf(o)] }) {
 		return next
 	}
+	there := namesOf(next)
 	var out []T
 	for _, old := range last {
-		if slices.ContainsFunc(next, named(nameOf(old))) {
+		if there[nameOf(old)] {
 			out = append(out, old)
 		}
 	}

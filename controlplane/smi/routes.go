@@ -10,7 +10,6 @@ import (
 
 	"github.com/wasmesh/wasmesh/controlplane/mesh"
 	"github.com/wasmesh/wasmesh/filters/automaton"
-	"github.com/wasmesh/wasmesh/filters/pattern"
 	"github.com/wasmesh/wasmesh/filters/policy"
 )
 
@@ -70,11 +69,7 @@ func (r *resolver) group(o mesh.Object, matches []specs.HTTPMatch) group {
 func (r *resolver) match(o mesh.Object, field string, m specs.HTTPMatch) policy.Match {
 	var out policy.Match
 	if m.PathRegex != "" {
-		compile := pattern.Path
-		if r.settings.PathFull {
-			compile = pattern.PathFull
-		}
-		out.Path = r.compile(o, field+".pathRegex", m.PathRegex, compile)
+		out.Path = r.compile(o, field+".pathRegex", expression{text: m.PathRegex, path: true})
 	}
 	out.Methods = r.methods(o, field, m.Methods)
 	for _, name := range slices.Sorted(maps.Keys(m.Headers)) {
@@ -88,19 +83,19 @@ func (r *resolver) match(o mesh.Object, field string, m specs.HTTPMatch) policy.
 				fmt.Sprintf("Use a name like %s.", strings.ReplaceAll(name, "_", "-")))
 			continue
 		}
-		value := r.compile(o, where, m.Headers[name], pattern.Value)
+		value := r.compile(o, where, expression{text: m.Headers[name]})
 		out.Headers = append(out.Headers, policy.HeaderMatch{Name: strings.ToLower(name), Value: value})
 	}
 	return out
 }
 
-func (r *resolver) compile(o mesh.Object, field, expr string, compile func(string) (*automaton.Automaton, error)) *automaton.Automaton {
-	a, err := compile(expr)
-	if err != nil {
+func (r *resolver) compile(o mesh.Object, field string, e expression) *automaton.Automaton {
+	c := r.patterns.compile(e, r.settings)
+	if c.err != nil {
 		// The error ends with what to try.
-		r.broken(o, field, err.Error()+". The match grants nothing until then.", "")
+		r.broken(o, field, c.err.Error()+". The match grants nothing until then.", "")
 	}
-	return a
+	return c.automaton
 }
 
 // methods returns the methods granted, none for any (smi-rules 41, 42).

@@ -70,42 +70,52 @@ type Settings struct {
 // left out and reported; it never fails as a whole, and never widens access.
 // Problems are sorted by object and field.
 func Snapshot(objects Objects, settings Settings) (*mesh.Snapshot, []mesh.Problem) {
-	r := newResolver(objects, settings)
+	return snapshot(objects, settings, patterns{})
+}
+
+// snapshot is Snapshot with what has been compiled already, to which it adds.
+func snapshot(objects Objects, settings Settings, p patterns) (*mesh.Snapshot, []mesh.Problem) {
+	r := newResolver(objects, settings, p)
 	r.namespaces()
 	instances := r.workloads()
 	services := r.services(instances)
 	r.routeGroups = r.groups()
-	snapshot := &mesh.Snapshot{
+	out := &mesh.Snapshot{
 		TrustDomain: settings.TrustDomain,
 		Services:    services,
 		Access:      r.access(),
 		Splits:      r.splits(services),
 	}
 	for _, i := range instances {
-		snapshot.Workloads = append(snapshot.Workloads, i.Workload)
+		out.Workloads = append(out.Workloads, i.Workload)
 	}
 	sortProblems(r.problems)
-	return snapshot, r.problems
+	return out, r.problems
 }
 
 // resolver gathers problems while one snapshot is made.
 type resolver struct {
 	settings Settings
+	patterns patterns
 	// objects are copies of the input slices, oldest object first: the order in
 	// which they claim what only one of them can have.
 	objects  Objects
 	accounts map[mesh.Name]bool
-	adoption map[string]adoption
+	// serviceNames are those of all Services, usable or not.
+	serviceNames map[mesh.Name]bool
+	adoption     map[string]adoption
 	// routeGroups are what both targets and splits refer to.
 	routeGroups map[mesh.Name]group
 	problems    []mesh.Problem
 	// breaks counts the problems that are Broken: a resolving step that leaves it
 	// as it was has found its object usable.
 	breaks int
+	// guessed counts the suggestions that were looked for.
+	guessed int
 }
 
-func newResolver(objects Objects, settings Settings) *resolver {
-	r := &resolver{settings: settings, accounts: namesOf(objects.ServiceAccounts)}
+func newResolver(objects Objects, settings Settings, p patterns) *resolver {
+	r := &resolver{settings: settings, patterns: p, accounts: namesOf(objects.ServiceAccounts), serviceNames: namesOf(objects.Services)}
 	r.objects = Objects{
 		Services:        oldestFirst(objects.Services),
 		ServiceAccounts: oldestFirst(objects.ServiceAccounts),

@@ -44,13 +44,13 @@ func (r *resolver) groupFor(o mesh.Object, field string, ref corev1.TypedLocalOb
 	switch {
 	case ref.Kind != KindHTTPRouteGroup:
 		r.inert(o, field+".kind", fmt.Sprintf("kind %q cannot match requests; no request meets it.", ref.Kind),
-			tryWord(ref.Kind, []string{KindHTTPRouteGroup}, "Use HTTPRouteGroup."))
+			r.tryWord(ref.Kind, []string{KindHTTPRouteGroup}, "Use HTTPRouteGroup."))
 	case stringOf(ref.APIGroup) != "" && *ref.APIGroup != specs.SchemeGroupVersion.Group:
 		r.inert(o, field+".apiGroup", fmt.Sprintf("group %q has no HTTPRouteGroup; no request meets it.", *ref.APIGroup),
 			fmt.Sprintf("Use %s, or leave it out.", specs.SchemeGroupVersion.Group))
 	case !ok:
 		r.inert(o, field+".name", fmt.Sprintf("HTTPRouteGroup %q does not exist in namespace %s. No request meets it until it does.",
-			name.Name, name.Namespace), tryName(name, namesOf(r.objects.HTTPRouteGroups)))
+			name.Name, name.Namespace), r.tryName(name, namesOf(r.objects.HTTPRouteGroups)))
 	default:
 		if len(g.matches) == 0 {
 			r.inert(o, field+".name", fmt.Sprintf("HTTPRouteGroup %q has no usable match, so no request meets it.", name.Name), "Give it one.")

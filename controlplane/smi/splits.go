@@ -162,6 +162,6 @@ func (r *resolver) serviceNamed(o mesh.Object, field, text string, known knownSe
 		return mesh.Name{}, false
 	}
 	r.inert(o, field, fmt.Sprintf("Service %q does not exist in namespace %s. %s", short, o.Name.Namespace, effect),
-		tryName(name, namesOf(r.objects.Services)))
+		r.tryName(name, r.serviceNames))
 	return mesh.Name{}, false
 }

@@ -54,7 +54,7 @@ func (r *resolver) workload(o mesh.Object, w *v1alpha1.Workload) (mesh.Workload,
 	case !r.accounts[account]:
 		r.broken(o, "spec.serviceAccount",
 			fmt.Sprintf("ServiceAccount %q does not exist in namespace %s, so the workload has no identity.", account.Name, account.Namespace),
-			tryName(account, r.accounts))
+			r.tryName(account, r.accounts))
 	}
 	out := mesh.Workload{
 		Name:           o.Name,

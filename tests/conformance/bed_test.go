@@ -1,0 +1,190 @@
+package conformance
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/wasmesh/wasmesh/controlplane/files"
+	"github.com/wasmesh/wasmesh/controlplane/mesh"
+	"github.com/wasmesh/wasmesh/controlplane/smi"
+	"github.com/wasmesh/wasmesh/tests/rig"
+)
+
+const (
+	trustDomain = "conformance.test"
+	namespace   = "smi-conformance"
+	castFile    = "cast.yaml"
+	// convergence is how late what was applied may be in force: the suite sleeps
+	// that long before each assertion.
+	convergence = 5 * time.Second
+	// answerTimeout ends the wait for an answer that does not come.
+	answerTimeout = 10 * time.Second
+)
+
+func named(name string) mesh.Name { return mesh.Name{Namespace: namespace, Name: name} }
+
+// bed is a running mesh with its applications and the folder that describes it.
+type bed struct {
+	*rig.Mesh
+	settings smi.Settings
+	folder   string
+	cast     *mesh.Snapshot
+	apps     []*application
+	// driver asks applications at their own addresses, in plaintext and past every
+	// sidecar, as the suite's does from outside the mesh.
+	driver http.Client
+}
+
+func startBed(ctx context.Context, programs rig.Programs, folder string, settings smi.Settings) (*bed, error) {
+	b := &bed{folder: folder, settings: settings, driver: http.Client{Timeout: answerTimeout}}
+	if err := b.put(castFile); err != nil {
+		return nil, err
+	}
+	var err error
+	if b.cast, err = b.snapshot(); err != nil {
+		return nil, err
+	}
+	var names []mesh.Name
+	for _, w := range b.cast.Workloads {
+		a, err := startApplication(ctx, b.cast, w)
+		if err != nil {
+			return nil, errors.Join(err, b.stop())
+		}
+		b.apps = append(b.apps, a)
+		names = append(names, w.Name)
+	}
+	b.Mesh, err = rig.Start(ctx, rig.Options{Manifests: folder, Settings: settings, Workloads: names, Programs: programs})
+	if err != nil {
+		return nil, errors.Join(err, b.stop())
+	}
+	return b, nil
+}
+
+func (b *bed) stop() error {
+	var failures []error
+	if b.Mesh != nil {
+		failures = append(failures, b.Mesh.Stop())
+	}
+	b.driver.CloseIdleConnections()
+	for _, a := range b.apps {
+		failures = append(failures, a.stop())
+	}
+	return errors.Join(failures...)
+}
+
+// put copies a manifest of testdata into the folder, as an editor that writes
+// safely does.
+func (b *bed) put(name string) error {
+	text, err := os.ReadFile(filepath.Join("testdata", name))
+	if err != nil {
+		return err
+	}
+	part := filepath.Join(b.folder, ".part")
+	if err := os.WriteFile(part, text, 0o600); err != nil {
+		return err
+	}
+	return os.Rename(part, filepath.Join(b.folder, name))
+}
+
+// apply makes the folder hold the cast and these manifests, and returns when the
+// mesh runs that.
+func (b *bed) apply(manifests ...string) error {
+	wanted := map[string]bool{castFile: true}
+	for _, m := range manifests {
+		wanted[m] = true
+		if err := b.put(m); err != nil {
+			return err
+		}
+	}
+	present, err := os.ReadDir(b.folder)
+	if err != nil {
+		return err
+	}
+	for _, p := range present {
+		if !wanted[p.Name()] {
+			if err := os.Remove(filepath.Join(b.folder, p.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	return b.converged()
+}
+
+// snapshot is what the folder means. A problem in it is an error: every manifest
+// of the suite is to be taken as it is.
+func (b *bed) snapshot() (*mesh.Snapshot, error) {
+	loaded, err := files.Load(b.folder)
+	if err != nil {
+		return nil, err
+	}
+	snapshot, _, problems := smi.Settle(smi.Objects{}, loaded.Objects, b.settings)
+	var failures []error
+	for _, p := range append(loaded.Problems, problems...) {
+		failures = append(failures, errors.New(p.String()))
+	}
+	return snapshot, errors.Join(failures...)
+}
+
+// call orders one application to call a service.
+func (b *bed) call(from, method, url string) error {
+	text, err := json.Marshal(order{URL: url, Method: method})
+	if err != nil {
+		return err
+	}
+	answer, err := b.ask(from, http.MethodPost, "/call", text)
+	if err != nil {
+		return fmt.Errorf("%s could not call %s: %w %s", from, url, err, bytes.TrimSpace(answer))
+	}
+	return nil
+}
+
+// clear forgets what the applications have recorded.
+func (b *bed) clear() error {
+	for _, a := range b.apps {
+		if _, err := b.ask(a.name, http.MethodDelete, "/metrics", nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *bed) metrics(of string) (metrics, error) {
+	var m metrics
+	answer, err := b.ask(of, http.MethodGet, "/metrics", nil)
+	if err == nil {
+		err = json.Unmarshal(answer, &m)
+	}
+	return m, err
+}
+
+// ask sends one request to an application's own address.
+func (b *bed) ask(name, method, path string, body []byte) ([]byte, error) {
+	w, ok := b.cast.Workload(named(name))
+	if !ok {
+		return nil, fmt.Errorf("there is no application %q in %s", name, castFile)
+	}
+	url := "http://" + netip.AddrPortFrom(w.Application, applicationPort).String() + path
+	request, err := http.NewRequest(method, url, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	answer, err := b.driver.Do(request)
+	if err != nil {
+		return nil, err
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	if err == nil && answer.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s %s is answered %d", method, url, answer.StatusCode)
+	}
+	return text, err
+}
