@@ -15,6 +15,12 @@ func TestConnections(t *testing.T) {
 		{"silent", testSilent},
 		{"bypass", testBypass},
 		{"revoke", testRevoke},
+		{"HTTP", testHTTP},
+		{"gRPC", testRPC},
+		{"WebSocket", testWebSocket},
+		{"early bytes", testEarlyBytes},
+		{"plaintext", testPlaintext},
+		{"modes", testModes},
 		{"update", testUpdate},
 		{"many edits", testManyEdits},
 	} {

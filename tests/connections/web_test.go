@@ -15,6 +15,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -30,18 +31,21 @@ import (
 const pace = 20 * time.Millisecond
 
 // web is the HTTP and gRPC side of the applications.
-type web struct{ mux *http.ServeMux }
+type web struct {
+	mux *http.ServeMux
+	// early counts bytes behind an upgrade request that came before its answer.
+	early atomic.Int64
+}
 
 func (a *applications) startWeb(t *testing.T) {
 	t.Helper()
 	a.web = &web{mux: http.NewServeMux()}
 	a.web.mux.HandleFunc("/hello", hello)
 	a.web.mux.HandleFunc("/stream", stream)
-	a.web.mux.Handle("/ws", websocket.Server{Handler: func(c *websocket.Conn) { _, _ = io.Copy(c, c) }})
-	for _, at := range []string{"127.141.0.3:8001", "127.141.0.4:8101", "[::1]:8201"} {
-		serveHTTP(t, a.listen(t, at), a.web.mux)
-	}
+	a.web.mux.Handle("/ws", websocket.Server{Handler: repeat})
+	serveHTTP(t, a.listen(t, "127.141.0.3:8001"), a.web.mux)
 	serveHTTP(t, tls.NewListener(a.listen(t, "127.141.0.3:8003"), a.tls()), a.web.mux)
+	a.serve(t, "127.141.0.3:8004", a.web.upgrades)
 	server := grpc.NewServer()
 	server.RegisterService(echoService(), struct{}{})
 	l := a.listen(t, "127.141.0.3:8002")
@@ -60,12 +64,20 @@ func serveHTTP(t *testing.T, l net.Listener, h http.Handler) {
 	})
 }
 
-// hello answers with what it was asked, and a trailer.
+// hello answers with what it was asked.
 func hello(w http.ResponseWriter, r *http.Request) {
 	body, _ := io.ReadAll(r.Body) // the caller compares
-	w.Header().Set("Trailer", "X-Last")
 	fmt.Fprintf(w, "%s %s %s", r.Method, r.URL, body)
-	w.Header().Set("X-Last", "word")
+}
+
+// repeat sends every message back.
+func repeat(c *websocket.Conn) {
+	for {
+		var message []byte
+		if websocket.Message.Receive(c, &message) != nil || websocket.Message.Send(c, message) != nil {
+			return
+		}
+	}
 }
 
 // stream counts in chunks for as long as somebody listens.
