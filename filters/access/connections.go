@@ -1,9 +1,6 @@
 package access
 
 import (
-	"maps"
-	"slices"
-
 	"github.com/proxy-wasm/proxy-wasm-go-sdk/proxywasm"
 	"github.com/proxy-wasm/proxy-wasm-go-sdk/proxywasm/types"
 
@@ -21,7 +18,8 @@ type Connections struct {
 }
 
 // Connection is one of them. It is judged when the first byte arrives from
-// either side: before that there is no certificate, and a server may speak first.
+// either side, or at the first tick after the handshake: before that there is no
+// certificate, and a server may speak first.
 type Connection struct {
 	types.DefaultTcpContext
 	of       *Connections
@@ -77,7 +75,7 @@ func (c *Connection) pass() (action types.Action) {
 	return types.ActionContinue
 }
 
-// judge decides once, at the first byte.
+// judge decides for the first time.
 func (c *Connection) judge() {
 	c.facts, _ = guest.ReadConnection()
 	c.source = c.counters.Source(c.facts.Label)
@@ -94,40 +92,57 @@ func (c *Connection) judge() {
 	}
 }
 
+// close ends the connection whose context is in effect. False: the host refused,
+// and the next tick tries again.
 func (c *Connection) close() bool {
 	if err := proxywasm.CloseDownstream(); err != nil {
 		proxywasm.LogError("access: a connection could not be closed: " + err.Error())
+		c.of.edited = true
 		return false
 	}
+	delete(c.of.open, c.id)
 	return true
 }
 
 // Revoke ends every connection whose certificate ended at or before now, in
-// seconds since 1970, or that an edit of the policy took the right from.
+// seconds since 1970, or that an edit of the policy took the right from. It also
+// judges those on which nobody has said anything yet: the application has been
+// connected to since the handshake.
 func (c *Connections) Revoke(now int64) {
 	c.now = now
 	edited := c.edited
 	c.edited = false
-	for _, id := range slices.Collect(maps.Keys(c.open)) {
-		conn := c.open[id]
-		if conn.source == nil || !edited && conn.facts.Expires > now {
+	for id, conn := range c.open {
+		silent := conn.source == nil
+		if !silent && !edited && conn.facts.Expires > now {
 			continue
 		}
-		if conn.verdict = c.connection(conn.facts, now); !conn.verdict.Allow {
-			c.end(conn)
+		if proxywasm.SetEffectiveContext(id) != nil {
+			delete(c.open, id)
+			continue
+		}
+		if silent {
+			conn.judgeSilent()
+		} else {
+			conn.judgeAgain()
 		}
 	}
 }
 
-func (c *Connections) end(conn *Connection) {
-	if proxywasm.SetEffectiveContext(conn.id) != nil {
-		delete(c.open, conn.id)
+func (c *Connection) judgeSilent() {
+	if _, ok := guest.ReadConnection(); !ok {
+		return // the handshake is not over
+	}
+	if c.judge(); !c.verdict.Allow {
+		c.close()
+	}
+}
+
+func (c *Connection) judgeAgain() {
+	if c.verdict = c.of.connection(c.facts, c.of.now); c.verdict.Allow {
 		return
 	}
-	if !conn.close() {
-		c.edited = true // tried again at the next tick
-		return
+	if c.close() {
+		c.source.Revoked(c.verdict.Reason)
 	}
-	conn.source.Revoked(conn.verdict.Reason)
-	delete(c.open, conn.id)
 }
