@@ -1,6 +1,7 @@
 package mesh
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/wasmesh/wasmesh/filters/policy"
@@ -41,30 +42,42 @@ func (s *Snapshot) Route(root Name, port uint16, r policy.Request) (Route, bool)
 	return Route{Shares: []Backend{{Service: root, Weight: 1}}}, true
 }
 
-// met asks the policy whether the request meets the condition. The path is
-// read as it stands: what some applications make of a semicolon matters to
-// access, where both readings must be granted, but not to routing.
+// met asks the policy whether the request meets the condition, clause by clause,
+// as a proxy's routes read two things otherwise than access does. A path is read
+// as it stands: what some applications make of a semicolon matters to access,
+// where both readings must be granted. And of several values under one name one
+// has to match, where access wants all of them to.
 func (c Condition) met(path policy.Path, r policy.Request) bool {
 	if c.Match.Path != nil && !c.Match.Path.Match(path.Literal) {
 		return false
 	}
-	const anyone = "anyone"
-	match := c.Match
-	match.Path = nil
-	r.Peer, r.Port, r.Path = anyone, 0, "/"
-	return policy.Compile([]policy.Grant{{
-		Sources: []string{anyone}, Ports: []policy.PortRange{policy.EveryPort()}, Matches: []policy.Match{match},
-	}}).Decide(r).Allow
+	if !agrees(policy.Match{Methods: c.Match.Methods}, r.Method, nil) {
+		return false
+	}
+	for _, h := range c.Match.Headers {
+		alone := policy.Match{Headers: []policy.HeaderMatch{h}}
+		if !slices.ContainsFunc(r.Headers, func(line policy.Header) bool { return agrees(alone, r.Method, []policy.Header{line}) }) {
+			return false
+		}
+	}
+	return true
 }
 
-// joined makes one line of those that share a name, as proxies do before they
-// compare.
+// agrees asks the policy about one clause.
+func agrees(m policy.Match, method string, headers []policy.Header) bool {
+	const anyone = "anyone"
+	return policy.Compile([]policy.Grant{{
+		Sources: []string{anyone}, Ports: []policy.PortRange{policy.EveryPort()}, Matches: []policy.Match{m},
+	}}).Decide(policy.Request{Peer: anyone, Method: method, Path: "/", Headers: headers}).Allow
+}
+
+// joined makes one line of the headers that a proxy keeps once.
 func joined(headers []policy.Header) []policy.Header {
 	var out []policy.Header
 	at := map[string]int{}
 	for _, h := range headers {
 		h.Value = strings.Trim(h.Value, " \t")
-		if i, seen := at[h.Name]; seen {
+		if i, seen := at[h.Name]; seen && keptOnce(h.Name) {
 			out[i].Value += "," + h.Value
 			continue
 		}
@@ -72,4 +85,14 @@ func joined(headers []policy.Header) []policy.Header {
 		out = append(out, h)
 	}
 	return out
+}
+
+// keptOnce lists the headers of which a proxy makes one line, values joined by
+// commas, when a request repeats them. Measured; tests/splits compares.
+func keptOnce(name string) bool {
+	switch name {
+	case "accept", "content-type", "user-agent", "x-forwarded-for":
+		return true
+	}
+	return false
 }
