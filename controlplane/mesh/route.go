@@ -91,7 +91,10 @@ func joined(headers []policy.Header) []policy.Header {
 // commas, when a request repeats them. Measured; tests/splits compares.
 func keptOnce(name string) bool {
 	switch name {
-	case "accept", "content-type", "user-agent", "x-forwarded-for":
+	case "accept", "accept-encoding", "access-control-request-headers", "access-control-request-method", "authorization",
+		"cache-control", "cdn-loop", "content-encoding", "content-type", "expect", "grpc-accept-encoding", "grpc-timeout",
+		"if-match", "if-modified-since", "if-none-match", "if-range", "if-unmodified-since", "origin", "pragma", "referer",
+		"user-agent", "via", "x-client-trace-id", "x-forwarded-for", "x-forwarded-host", "x-forwarded-port", "x-request-id":
 		return true
 	}
 	return false

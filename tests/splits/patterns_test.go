@@ -89,13 +89,13 @@ func likeTheProxy(t *testing.T, e *sidecars) {
 }
 
 // known are headers that a proxy could treat in a way of its own when they are
-// repeated.
+// repeated, without those that it sets or removes, such as x-forwarded-proto.
 func known() []string {
 	return strings.Fields("accept accept-encoding accept-language authorization cache-control cookie content-type content-encoding content-language " +
-		"date etag expect forwarded from if-match if-none-match if-modified-since if-range if-unmodified-since range origin pragma referer te trailer " +
-		"upgrade-insecure-requests user-agent via warning x-forwarded-for x-forwarded-host x-forwarded-port x-forwarded-proto x-request-id x-real-ip " +
+		"date etag expect forwarded from if-match if-none-match if-modified-since if-range if-unmodified-since range origin pragma referer trailer " +
+		"upgrade-insecure-requests user-agent via warning x-forwarded-for x-forwarded-host x-forwarded-port x-request-id x-real-ip " +
 		"x-client-trace-id traceparent tracestate grpc-timeout grpc-accept-encoding dnt priority max-forwards access-control-request-method " +
-		"access-control-request-headers sec-fetch-mode x-requested-with x-ot-span-context proxy-connection prefer age expires last-modified link vary x-b3-traceid b3 baggage")
+		"access-control-request-headers sec-fetch-mode x-requested-with x-ot-span-context cdn-loop prefer age expires last-modified link vary x-b3-traceid b3 baggage")
 }
 
 // quoted is a YAML string.
