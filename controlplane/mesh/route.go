@@ -1,7 +1,7 @@
 package mesh
 
 import (
-	"strings"
+	"slices"
 
 	"github.com/wasmesh/wasmesh/filters/policy"
 )
@@ -27,7 +27,7 @@ func (s *Snapshot) Route(root Name, port uint16, r policy.Request) (Route, bool)
 	if !ok {
 		return Route{}, false
 	}
-	r.Headers = joined(r.Headers)
+	r.Headers = asRouted(r.Headers)
 	for _, split := range s.SplitsAt(root, port) {
 		if !split.Conditional {
 			return Route{Split: split.Name, Shares: split.Backends}, true
@@ -50,35 +50,45 @@ func (s *Snapshot) RouteConnection(root Name, port uint16) Route {
 	return Route{Shares: []Backend{{Service: root, Weight: 1}}}
 }
 
-// met asks the policy whether the request meets the condition. The path is
-// read as it stands: what some applications make of a semicolon matters to
-// access, where both readings must be granted, but not to routing.
+// met asks the policy whether the request meets the condition, clause by clause,
+// as a proxy's routes read two things otherwise than access does. A path is read
+// as it stands: what some applications make of a semicolon matters to access,
+// where both readings must be granted. And of several values under one name one
+// has to match, where access wants all of them to.
 func (c Condition) met(path policy.Path, r policy.Request) bool {
 	if c.Match.Path != nil && !c.Match.Path.Match(path.Literal) {
 		return false
 	}
-	const anyone = "anyone"
-	match := c.Match
-	match.Path = nil
-	r.Peer, r.Port, r.Path = anyone, 0, "/"
-	return policy.Compile([]policy.Grant{{
-		Sources: []string{anyone}, Ports: []policy.PortRange{policy.EveryPort()}, Matches: []policy.Match{match},
-	}}).Decide(r).Allow
+	if !agrees(policy.Match{Methods: c.Match.Methods}, r.Method, nil) {
+		return false
+	}
+	for _, h := range c.Match.Headers {
+		alone := policy.Match{Headers: []policy.HeaderMatch{h}}
+		if !slices.ContainsFunc(r.Headers, func(line policy.Header) bool { return agrees(alone, r.Method, []policy.Header{line}) }) {
+			return false
+		}
+	}
+	return true
 }
 
-// joined makes one line of those that share a name, as proxies do before they
-// compare.
-func joined(headers []policy.Header) []policy.Header {
-	var out []policy.Header
-	at := map[string]int{}
+// agrees asks the policy about one clause.
+func agrees(m policy.Match, method string, headers []policy.Header) bool {
+	const anyone = "anyone"
+	return policy.Compile([]policy.Grant{{
+		Sources: []string{anyone}, Ports: []policy.PortRange{policy.EveryPort()}, Matches: []policy.Match{m},
+	}}).Decide(policy.Request{Peer: anyone, Method: method, Path: "/", Headers: headers}).Allow
+}
+
+// asRouted reads headers as a caller's sidecar does when it looks for a route:
+// its application speaks HTTP/1 to it, where several cookie lines stay apart.
+func asRouted(headers []policy.Header) []policy.Header {
+	var cookies, others []policy.Header
 	for _, h := range headers {
-		h.Value = strings.Trim(h.Value, " \t")
-		if i, seen := at[h.Name]; seen {
-			out[i].Value += "," + h.Value
-			continue
+		if h.Name == "cookie" {
+			cookies = append(cookies, h)
+		} else {
+			others = append(others, h)
 		}
-		at[h.Name] = len(out)
-		out = append(out, h)
 	}
-	return out
+	return append(policy.Join(others), cookies...)
 }

@@ -28,14 +28,15 @@ type Backend struct {
 // same: one to decide by, one to hand to a proxy's own matcher.
 type Condition struct {
 	Match policy.Match
-	// Path describes the whole path, without query, in RE2; empty is any path.
+	// Path describes the whole path, without query; empty is any path. This and
+	// the headers' values are in RE2 over bytes (Latin-1).
 	Path string
 	// Headers are those of Match, in that order.
 	Headers []HeaderCondition
 }
 
-// HeaderCondition is the text of one header condition. Value describes the whole
-// value in RE2; repeated values are joined by commas first.
+// HeaderCondition is the text of one header condition. Value describes a whole
+// value.
 type HeaderCondition struct{ Name, Value string }
 
 // SplitsAt returns the splits of a root as they apply on one of its ports, in

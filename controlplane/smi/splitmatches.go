@@ -3,7 +3,6 @@ package smi
 import (
 	"fmt"
 	"maps"
-	"regexp/syntax"
 	"slices"
 
 	specs "github.com/servicemeshinterface/smi-sdk-go/pkg/apis/specs/v1alpha4"
@@ -60,29 +59,25 @@ func (r *resolver) groupFor(o mesh.Object, field string, ref corev1.TypedLocalOb
 	return group{}
 }
 
-// maxProxyProgram bounds a pattern for the proxies' own matcher, in
-// instructions: theirs gives up at about 350,000, and with it a whole route.
-const maxProxyProgram = 200_000
-
 // condition writes a match as text for the proxies' own matcher.
 func (r *resolver) condition(o mesh.Object, field string, m namedMatch) (mesh.Condition, bool) {
 	c := mesh.Condition{Match: m.match}
 	c.Match.Headers = nil
 	size := 0
 	if m.spec.PathRegex != "" {
-		re := canonical(m.spec.PathRegex)
-		c.Path, size = "(?:"+re.String()+")(?s:.*)", proxyProgram(re)
-		if r.settings.PathFull {
-			c.Path = re.String()
+		re := parsed(m.spec.PathRegex)
+		c.Path, size = ascii.inBytes(re), proxyProgram(re)
+		if !r.settings.PathFull {
+			c.Path += "(?s:.*)" // smi-rules 36
 		}
 	}
 	// match has compiled them in this order.
 	for i, name := range slices.Sorted(maps.Keys(m.spec.Headers)) {
 		h, value := asRouted(m.match.Headers[i], m.spec.Headers[name])
-		re := canonical(value)
+		re := parsed(value)
 		size = max(size, proxyProgram(re))
 		c.Match.Headers = append(c.Match.Headers, h)
-		c.Headers = append(c.Headers, mesh.HeaderCondition{Name: h.Name, Value: re.String()})
+		c.Headers = append(c.Headers, mesh.HeaderCondition{Name: h.Name, Value: anyRune.inBytes(re)})
 	}
 	if size > maxProxyProgram {
 		r.inert(o, field+".name", fmt.Sprintf("match %s is too large for the routes of a proxy; no request meets it.", m.match.Name),
@@ -97,43 +92,10 @@ func (r *resolver) condition(o mesh.Object, field string, m namedMatch) (mesh.Co
 // proxies' routes as it was sent.
 func asRouted(h policy.HeaderMatch, value string) (policy.HeaderMatch, string) {
 	if h.Name == "host" {
-		folded := "(?i:" + canonical(value).String() + ")"
+		folded := "(?i:" + parsed(value).String() + ")"
 		if a, err := pattern.Value(folded); err == nil {
 			h.Value, value = a, folded
 		}
 	}
 	return h, value
-}
-
-// canonical parses an expression that package pattern has accepted. Printed, it
-// can be put into parentheses: as written, text such as `\Qa` would swallow what
-// follows.
-func canonical(expr string) *syntax.Regexp {
-	re, err := syntax.Parse(expr, syntax.Perl)
-	if err != nil {
-		return &syntax.Regexp{Op: syntax.OpNoMatch}
-	}
-	return re
-}
-
-// proxyProgram estimates how many instructions the proxies' matcher makes of an
-// expression: it works on bytes, so that a range of runes becomes several.
-func proxyProgram(re *syntax.Regexp) int {
-	const perRange = 10
-	n := 1
-	switch re.Op {
-	case syntax.OpLiteral:
-		n = 4 * len(re.Rune)
-	case syntax.OpCharClass:
-		n = perRange * len(re.Rune) / 2
-	case syntax.OpAnyChar, syntax.OpAnyCharNotNL:
-		n = perRange
-	}
-	for _, sub := range re.Sub {
-		n += proxyProgram(sub)
-	}
-	if re.Op == syntax.OpRepeat {
-		n *= max(re.Min+1, re.Max)
-	}
-	return min(n, maxProxyProgram+1)
 }

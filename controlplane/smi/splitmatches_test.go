@@ -55,8 +55,8 @@ var routedCases = []struct {
 		"GET /a/../x x-user=Fire": "s more/whole v1=1", "GET /x;p=1 x-user=Fire": "s more/whole v1=1",
 		"POST /x x-user=Firefox": "root=1", "GET /y x-user=Firefox": "root=1", "GET /x": "root=1",
 		"GET /x x-user=aFire": "root=1", "GET /x x-user=": "root=1",
-		// Proxies join repeated headers before they compare.
-		"GET /x x-user=Firefox x-user=other": "s more/whole v1=1", "GET /x x-user=other x-user=Firefox": "root=1",
+		// Of several values one is enough, as proxies' routes have it.
+		"GET /x x-user=other x-user=Firefox": "s more/whole v1=1", "GET /x x-user=other x-user=another": "root=1",
 		"GET / host=store:8080": "s more/host v1=1", "GET / host=STORE.": "s more/host v1=1",
 		"GET / :authority=shop": "s more/host v1=1", "GET / host=stores": "root=1",
 	},
@@ -163,7 +163,7 @@ func TestConditionsOnAnOpaquePort(t *testing.T) {
 // The setting that makes patterns whole holds for splits too (smi-rules 36).
 func TestConditionsWithPathFull(t *testing.T) {
 	manifests := shops + more + matchesOf(splitOf("s", "root", backend("v1", 1)), groupRef("more"))
-	for full, want := range map[bool][3]string{false: {"s more/whole v1=1", "s more/whole v1=1", "(?:/x)(?s:.*)"}, true: {"s more/whole v1=1", "root=1", "/x"}} {
+	for full, want := range map[bool][3]string{false: {"s more/whole v1=1", "s more/whole v1=1", "(?:/x)(?s:.*)"}, true: {"s more/whole v1=1", "root=1", "(?:/x)"}} {
 		snapshot, _ := smi.Snapshot(objects(t, manifests), smi.Settings{TrustDomain: "cluster.local", PathFull: full})
 		if got := routed(t, snapshot, 8080, "GET /x x-user=Fire"); got != want[0] {
 			t.Errorf("full %v: /x: %s", full, got)

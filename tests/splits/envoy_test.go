@@ -83,10 +83,21 @@ func (e *sidecars) apply(policy []byte, s *mesh.Snapshot) error {
 	}
 	return e.mesh.Await(applyTimeout, "the policy to run", func(ctx context.Context) error {
 		if err := e.routesAre(ctx, s); err != nil {
-			return err
+			return errors.Join(err, e.refusals(ctx))
 		}
 		return e.mesh.Applied(ctx, s)
 	})
+}
+
+// refusals are what the caller's Envoy did not take.
+func (e *sidecars) refusals(ctx context.Context) error {
+	status, err := e.mesh.Status(ctx)
+	for _, p := range status.Proxies {
+		for _, r := range p.Refusals {
+			err = errors.Join(err, fmt.Errorf("%s refused %v: %s", p.Name, r.Resources, r.Cause))
+		}
+	}
+	return err
 }
 
 // edit replaces the policy as an editor that writes safely does.

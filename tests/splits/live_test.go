@@ -19,6 +19,7 @@ const liveDraws = 2
 
 // playLive edits splits under a running mesh, and judges what happens meanwhile.
 func playLive(t *testing.T, e *sidecars, risk float64) {
+	t.Run("like the proxy", func(t *testing.T) { likeTheProxy(t, e) })
 	t.Run("edits under load", func(t *testing.T) { underLoad(t, e) })
 	t.Run("oldest wins", func(t *testing.T) { oldestWins(t, e) })
 	t.Run("a backend appears", func(t *testing.T) { backendAppears(t, e, risk) })
