@@ -84,7 +84,9 @@ func rejected() []request {
 }
 
 func TestApplyingASuggestionChangesNoAnswer(t *testing.T) {
-	s := open(t)
+	s := open(t, buyer, thief, store)
+	s.serveAll()
+	s.applied()
 	if out, complaint, code := s.suggest(); code != 1 || out != "" || !strings.Contains(complaint, "nothing was seen") {
 		t.Errorf("before any traffic: %d, %q, %q", code, out, complaint)
 	}
