@@ -50,9 +50,7 @@ type shop struct {
 	snapshot      *mesh.Snapshot
 }
 
-// open starts a mesh in which everything is allowed and observed, with sidecars
-// beside some workloads.
-func open(t *testing.T, sidecars ...mesh.Name) *shop {
+func open(t *testing.T) *shop {
 	s := &shop{t: t, cast: t.TempDir(), watched: t.TempDir()}
 	for from, to := range map[string]string{
 		filepath.Join("..", "..", "examples", "bookstore", "services.yaml"): "services.yaml",
@@ -64,10 +62,15 @@ func open(t *testing.T, sidecars ...mesh.Name) *shop {
 	}
 	s.copy(filepath.Join("testdata", "everything.yaml"), filepath.Join(s.watched, policyFile))
 	s.snapshot = s.read()
+	for _, w := range s.snapshot.Workloads {
+		for _, p := range w.Ports {
+			s.serve(netip.AddrPortFrom(w.Application, p.Port))
+		}
+	}
 	var err error
 	s.mesh, err = rig.Start(t.Context(), rig.Options{
 		Manifests: s.watched, Settings: settings(), Programs: programs, Observe: true,
-		Workloads: sidecars,
+		Workloads: []mesh.Name{buyer, thief, store},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -77,16 +80,8 @@ func open(t *testing.T, sidecars ...mesh.Name) *shop {
 			t.Error(err)
 		}
 	})
+	s.applied()
 	return s
-}
-
-// serveAll starts the applications.
-func (s *shop) serveAll() {
-	for _, w := range s.snapshot.Workloads {
-		for _, p := range w.Ports {
-			s.serve(netip.AddrPortFrom(w.Application, p.Port))
-		}
-	}
 }
 
 func (s *shop) copy(from, to string) {

@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -23,12 +24,13 @@ import (
 	"github.com/wasmesh/wasmesh/controlplane/ca"
 	"github.com/wasmesh/wasmesh/controlplane/mesh"
 	"github.com/wasmesh/wasmesh/controlplane/observe"
+	"github.com/wasmesh/wasmesh/tests/rig"
 )
 
 // What a sidecar tells is about itself, whatever node it claims to be: no
 // workload writes another's policy.
 func TestTheSenderIsWhoItsCertificateSays(t *testing.T) {
-	s := open(t)
+	s := withoutSidecars(t)
 	authority, err := ca.Open(s.mesh.StateFolder(), ca.Options{TrustDomain: trustDomain})
 	if err != nil {
 		t.Fatal(err)
@@ -73,6 +75,23 @@ func TestTheSenderIsWhoItsCertificateSays(t *testing.T) {
 		t.Errorf("the stream ended %v after its certificate, with %v", late, err)
 	}
 	s.awaitObserved(2) // none of the strangers' was kept
+}
+
+// withoutSidecars is a control plane that knows the workloads, of which none runs.
+func withoutSidecars(t *testing.T) *shop {
+	s := &shop{t: t, watched: t.TempDir()}
+	s.copy(filepath.Join("..", "..", "examples", "bookstore", "services.yaml"), filepath.Join(s.watched, "services.yaml"))
+	s.copy(filepath.Join("testdata", "workloads.yaml"), filepath.Join(s.watched, "workloads.yaml"))
+	var err error
+	if s.mesh, err = rig.Start(t.Context(), rig.Options{Manifests: s.watched, Settings: settings(), Programs: programs}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.mesh.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
 }
 
 // message is a batch of one request from the thief, of a sidecar that claims to

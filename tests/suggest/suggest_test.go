@@ -84,9 +84,7 @@ func rejected() []request {
 }
 
 func TestApplyingASuggestionChangesNoAnswer(t *testing.T) {
-	s := open(t, buyer, thief, store)
-	s.serveAll()
-	s.applied()
+	s := open(t)
 	if out, complaint, code := s.suggest(); code != 1 || out != "" || !strings.Contains(complaint, "nothing was seen") {
 		t.Errorf("before any traffic: %d, %q, %q", code, out, complaint)
 	}
