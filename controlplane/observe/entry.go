@@ -106,8 +106,7 @@ func accountOf(trustDomain, id string) (mesh.Name, bool) {
 	}
 	namespace, name, _ := strings.Cut(rest, "/sa/")
 	account := mesh.Name{Namespace: namespace, Name: name}
-	return account, len(validation.IsDNS1123Label(namespace)) == 0 && len(validation.IsDNS1123Subdomain(name)) == 0 &&
-		mesh.SPIFFEID(trustDomain, account) == id
+	return account, len(validation.IsDNS1123Label(namespace)) == 0 && len(validation.IsDNS1123Subdomain(name)) == 0
 }
 
 // readable returns the canonical path of a request that the set can keep.

@@ -70,6 +70,6 @@ func sound(t *testing.T, o observe.Observation) {
 }
 
 func named(n mesh.Name) bool {
-	return n.Namespace != "" && n.Name != "" && !strings.ContainsAny(n.Namespace+n.Name, "/ \n\x00\xff") &&
+	return n.Namespace != "" && n.Name != "" && !strings.ContainsAny(n.Namespace+n.Name, "/ \n\x00") &&
 		len(n.Namespace) <= 63 && len(n.Name) <= 253
 }

@@ -64,12 +64,12 @@ func golden(t *testing.T, page string) {
 	} else if want := parts["suggested.yaml"]; string(got) != want {
 		t.Errorf("suggested:\n%s\nwant:\n%s", got, want)
 	}
-	after := snapshotOf(t, cast(t), parts["policy.yaml"], string(got))
+	after := tablesOf(snapshotOf(t, cast(t), parts["policy.yaml"], string(got)))
 	for _, o := range seen.Observations {
-		if !o.Opaque && !strings.Contains(parts["left out"], o.Path+"\n") && !allows(after, o) {
+		if !o.Opaque && !strings.Contains(parts["left out"], o.Path+"\n") && !after.allows(o) {
 			t.Errorf("%s -> %s:%d %s %s is not allowed by what was suggested", o.Source, o.Destination, o.Port, o.Method, o.Path)
 		}
-		if strings.Contains(parts["left out"], o.Path+"\n") && o.Path != "" && allows(after, o) {
+		if strings.Contains(parts["left out"], o.Path+"\n") && o.Path != "" && after.allows(o) {
 			t.Errorf("%s was to be left out and is allowed", o.Path)
 		}
 	}
@@ -114,9 +114,24 @@ func addOpaque(s *mesh.Snapshot) {
 	}
 }
 
-func allows(s *mesh.Snapshot, o observe.Observation) bool {
-	return policy.Compile(s.Grants(o.Destination)).Decide(policy.Request{
-		Peer: mesh.SPIFFEID(s.TrustDomain, o.Source), Port: o.Port, Method: o.Method, Path: o.Path,
+// tables are the policies of a mesh, by destination.
+type tables struct {
+	mesh *mesh.Snapshot
+	of   map[mesh.Name]*policy.Table
+}
+
+func tablesOf(s *mesh.Snapshot) tables {
+	t := tables{s, map[mesh.Name]*policy.Table{}}
+	for _, a := range s.Access {
+		t.of[a.ServiceAccount] = policy.Compile(a.Grants)
+	}
+	return t
+}
+
+func (t tables) allows(o observe.Observation) bool {
+	table := t.of[o.Destination]
+	return table != nil && table.Decide(policy.Request{
+		Peer: mesh.SPIFFEID(t.mesh.TrustDomain, o.Source), Port: o.Port, Method: o.Method, Path: o.Path,
 	}).Allow
 }
 

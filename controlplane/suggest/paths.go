@@ -23,14 +23,16 @@ type node struct {
 	stands, label string
 	literal       bool
 	parameters    parameters
-	// values are the different segments seen here.
+	// values are the different segments seen here, without their parameters, and
+	// suffixes these.
 	values   map[string]bool
+	suffixes map[string]bool
 	ends     tally // of the paths that end here
 	children map[string]*node
 }
 
 func newNode(stands, label string, literal bool) *node {
-	return &node{stands: stands, label: label, literal: literal, values: map[string]bool{}, children: map[string]*node{}}
+	return &node{stands: stands, label: label, literal: literal, values: map[string]bool{}, suffixes: map[string]bool{}, children: map[string]*node{}}
 }
 
 // parameters are what some backends drop from a segment: all after a semicolon.
@@ -74,7 +76,10 @@ func (n *node) add(p policy.Path, seen tally) bool {
 			next = newNode(stands, label, isLiteral)
 			n.children[stands] = next
 		}
-		next.values[segment] = true
+		next.values[stripped[i]] = true
+		if found[i] != none {
+			next.suffixes[segment[len(stripped[i]):]] = true
+		}
 		next.parameters = max(next.parameters, found[i])
 		n = next
 	}
@@ -135,6 +140,7 @@ func (n *node) fold() {
 		for stands, c := range n.children {
 			if stands != "" { // what ends with a slash stays: no value stands there
 				folded.merge(c)
+				folded.parameters = none // any segment has its parameters in it
 				delete(n.children, stands)
 			}
 		}
@@ -147,6 +153,7 @@ func (n *node) fold() {
 
 func (n *node) merge(o *node) {
 	maps.Copy(n.values, o.values)
+	maps.Copy(n.suffixes, o.suffixes)
 	n.ends.add(o.ends)
 	n.parameters = max(n.parameters, o.parameters)
 	for stands, c := range o.children {
@@ -191,7 +198,7 @@ func (n *node) walk(before path, out *[]path) {
 		p.wilds = append(p.wilds, wild{n.stands, n.values})
 	}
 	if n.parameters != none {
-		p.wilds = append(p.wilds, wild{n.parameters.pattern(), n.values})
+		p.wilds = append(p.wilds, wild{n.parameters.pattern(), n.suffixes})
 	}
 	if n.ends.kinds > 0 {
 		whole := p

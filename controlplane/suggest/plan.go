@@ -135,7 +135,7 @@ func (p *plan) requests(seen []observe.Observation, c *sieve) grant {
 		}
 		read, ok := policy.Normalize(o.Path)
 		if !ok || !root.add(read, tallyOf(o)) {
-			c.drop(o.Destination, o.Source, "the path has a segment of parameters only, which no pattern can tell apart", tallyOf(o))
+			c.drop(o.Destination, o.Source, "backends that drop parameters read other segments in the path, which no pattern can follow", tallyOf(o))
 			continue
 		}
 		g.add(grant{seen: tallyOf(o), last: o.Last})
