@@ -1,0 +1,195 @@
+// Package requests sends hostile requests through a running mesh and asks the
+// applications behind it what they saw. The corpus in testdata is meant to be
+// read: each shape says where it comes from, what is sent and what must become
+// of it, by the caller's own sidecar and past it.
+//
+// It never replaces a part of the mesh by a stand-in, never skips, and never
+// takes an answer for a proof: what counts is what arrived.
+package requests
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/wasmesh/wasmesh/tests/rig"
+)
+
+const (
+	// atOnce keeps the run short without flooding anybody.
+	atOnce = 16
+	// settleTime is for what might arrive after its answer.
+	settleTime = 300 * time.Millisecond
+	// honestMark ends the id of the request that follows a hostile one.
+	honestMark = "-honest"
+)
+
+// programs are built once, from the source tree.
+var programs rig.Programs
+
+func TestMain(m *testing.M) {
+	code, err := prepared(m)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "requests:", err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+func prepared(m *testing.M) (code int, err error) {
+	// The addresses of the mesh are fixed: one run at a time. The kernel lets go
+	// of the lock with the process.
+	lock, err := os.OpenFile(filepath.Join(os.TempDir(), "wasmesh-requests.lock"), os.O_CREATE|os.O_RDWR, 0o666)
+	if err != nil {
+		return 1, err
+	}
+	defer lock.Close()
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
+		return 1, err
+	}
+	dir, err := os.MkdirTemp("", "requests")
+	if err != nil {
+		return 1, err
+	}
+	defer os.RemoveAll(dir)
+	if programs, err = rig.Build(context.Background(), dir, filepath.Join("..", "..")); err != nil {
+		return 1, err
+	}
+	return m.Run(), nil
+}
+
+// TestRequests sends everything, judges it, and then shows that the judge can
+// find something.
+func TestRequests(t *testing.T) {
+	shapes, err := readCorpus()
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := startNetwork(t)
+	all := append(shapes, generated()...)
+	heard := n.hear(t, all)
+	report(os.Stdout, heard)
+	for _, h := range heard {
+		if err := h.judge(); err != nil {
+			t.Error(err)
+		}
+	}
+	t.Run("everything granted", func(t *testing.T) { judgeFindsWhatPolicyHeld(t, n, shapes) })
+	t.Run("no mesh", func(t *testing.T) { judgeFindsWhatSidecarsHeld(t, n, shapes) })
+}
+
+// hear sends every shape on every way to every application. The result has what
+// arrived; what belongs to none of them fails the test.
+func (n *network) hear(t *testing.T, shapes []shape) []hearing {
+	t.Helper()
+	n.applications.take()
+	var all []hearing
+	for _, s := range shapes {
+		for _, w := range s.ways() {
+			for _, k := range kinds() {
+				all = append(all, hearing{shape: s, way: w, kind: k, id: fmt.Sprintf("s%d", len(all))})
+			}
+		}
+	}
+	attend(all, n.attend)
+	settle(t, all, n.applications)
+	return all
+}
+
+// attend calls do for all hearings, a few at a time.
+func attend(all []hearing, do func(*hearing)) {
+	next := make(chan *hearing)
+	var workers sync.WaitGroup
+	for range atOnce {
+		workers.Go(func() {
+			for h := range next {
+				do(h)
+			}
+		})
+	}
+	for i := range all {
+		next <- &all[i]
+	}
+	close(next)
+	workers.Wait()
+}
+
+// settle waits for what is late and gives each hearing what arrived for it.
+func settle(t *testing.T, all []hearing, a *applications) {
+	t.Helper()
+	time.Sleep(settleTime)
+	arrived := a.take()
+	for i := range all {
+		all[i].seen = arrived[all[i].id]
+		delete(arrived, all[i].id)
+		delete(arrived, all[i].id+honestMark)
+	}
+	for id, seen := range arrived {
+		t.Errorf("what belongs to no shape arrived with the id %q: %s", id, targets(seen))
+	}
+}
+
+// attend sends one shape and, unless it is one of very many, an honest request
+// after it, which must not suffer.
+func (n *network) attend(h *hearing) {
+	h.outcome = n.send(h.way, h.kind, h.shape, h.id)
+	if h.shape.brief || h.way == handshake {
+		return
+	}
+	s := shape{brief: true}
+	var err error
+	if s.text, err = requestText("GET /public", []string{"x-role: user"}); err == nil {
+		s.frames, err = requestFrames("GET /public", []string{"x-role: user"})
+	}
+	o := outcome{odd: err}
+	if err == nil {
+		o = n.send(h.way, h.kind, s, h.id+honestMark)
+	}
+	h.honest = &o
+}
+
+func (n *network) send(w way, k kind, s shape, id string) outcome {
+	c, err := credentialsFor(s.credentials)
+	if w == handshake && err != nil {
+		return outcome{odd: err}
+	}
+	conn, err := n.dial(w, k.port, c)
+	if errors.Is(err, errEnded) {
+		return outcome{ended: true}
+	} else if err != nil {
+		return outcome{odd: err}
+	}
+	defer conn.Close()
+	frames := s.frames
+	if w == handshake {
+		if frames, err = requestFrames("GET /public", []string{"x-role: user"}); err != nil {
+			return outcome{odd: err}
+		}
+	}
+	if w == http1 {
+		return sendText(conn, s.text, id, s.brief)
+	}
+	return sendFrames(conn, frames, id, s.brief)
+}
+
+// families returns the families in the order in which they were heard.
+func families(all []hearing) []string {
+	var names []string
+	for _, h := range all {
+		if !slices.Contains(names, h.shape.family) {
+			names = append(names, h.shape.family)
+		}
+	}
+	return names
+}
+
+// isGenerated tells the many from those that somebody wrote down.
+func isGenerated(family string) bool { return strings.HasPrefix(family, "every ") }
