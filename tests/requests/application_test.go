@@ -112,6 +112,9 @@ func (a *applications) serve(in *bufio.Reader, conn net.Conn, k kind) error {
 	}
 	upgrade := len(header["upgrade"]) > 0
 	if upgrade {
+		if offer := header["upgrade"]; len(offer) != 1 || offer[0] != "websocket" {
+			r.fault += fmt.Sprintf("an upgrade to %q; ", offer)
+		}
 		r.fault += early(in, conn)
 	}
 	a.note(r)

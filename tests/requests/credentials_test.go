@@ -61,7 +61,7 @@ func credentialsFor(name string) (credentials, error) {
 		c.oldest = true
 	case "uri":
 		text, err := unescaped(rest)
-		c.uris = strings.Fields(text)
+		c.uris = strings.Split(text, " ") // not Fields: other blanks belong to a name
 		return c, err
 	case "alpn":
 		c.alpn = strings.Fields(rest)

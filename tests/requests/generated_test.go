@@ -27,7 +27,7 @@ func generated() []shape {
 		if hidden || c == ";" {
 			dots = rejected()
 		}
-		letter := expectation{word: status, status: 403}
+		letter := expectation{word: deny}
 		if hidden {
 			letter = rejected()
 		}

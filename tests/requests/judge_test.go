@@ -21,8 +21,10 @@ type expectation struct {
 const (
 	// allow: the request arrives once, with this target, and is answered.
 	allow = "allow"
-	// status: nothing arrives, and this is the answer. In the corpus "deny" is
-	// 403, "reject" 400, and any other a number.
+	// deny: nothing arrives, and the answer is the policy's 403.
+	deny = "deny"
+	// status: nothing arrives, and this is the answer, a sidecar's own if it is
+	// 403. In the corpus "reject" is 400, and any other a number.
 	status = "status"
 	// denyCall: nothing arrives, and gRPC's answer is PERMISSION_DENIED.
 	denyCall = "grpc-deny"
@@ -34,14 +36,19 @@ const (
 	granted = "granted"
 )
 
+const (
+	// denial is the body of the policy's own 403.
+	denial = "access denied\n"
+	// grpcDenied is PERMISSION_DENIED.
+	grpcDenied = "7"
+)
+
 func parseExpectation(s string) (expectation, error) {
 	word, rest, _ := strings.Cut(s, " ")
 	switch {
-	case s == "deny":
-		return expectation{word: status, status: http.StatusForbidden}, nil
 	case s == "reject":
-		return expectation{word: status, status: http.StatusBadRequest}, nil
-	case s == denyCall || s == reset || s == refused || s == granted:
+		return rejected(), nil
+	case s == deny || s == denyCall || s == reset || s == refused || s == granted:
 		return expectation{word: s}, nil
 	case word == allow && strings.HasPrefix(rest, "/"):
 		target, err := unescaped(rest)
@@ -144,13 +151,27 @@ func (h hearing) expected() error {
 // after the first is to something hidden behind it, and a refusal too.
 func (e expectation) fits(o outcome) bool {
 	for i, a := range o.answers {
-		call := e.word == denyCall && a.grpc == "7"
-		first := i > 0 || e.word != status && e.word != denyCall || call || e.word == status && a.status == e.status
-		if a.status < 300 && !call || !first {
+		if a.status < 300 && a.grpc != grpcDenied {
+			return false
+		}
+		if i == 0 && !e.isFirst(a) {
 			return false
 		}
 	}
 	return (len(o.answers) == 0) == (e.word == reset) || e.word == refused
+}
+
+// isFirst reports whether a is the first answer that is wanted.
+func (e expectation) isFirst(a answer) bool {
+	switch e.word {
+	case deny:
+		return a.status == http.StatusForbidden && a.length == len(denial)
+	case denyCall:
+		return a.grpc == grpcDenied
+	case status:
+		return a.status == e.status && a.length != len(denial)
+	}
+	return true
 }
 
 func (e expectation) String() string {
@@ -163,7 +184,7 @@ func (e expectation) String() string {
 // served reports whether exactly one answer came, from an application, to the
 // request of that id.
 func (o outcome) served(id string) bool {
-	return o.odd == nil && len(o.answers) == 1 && o.answers[0] == answer{status: http.StatusOK, id: id}
+	return o.odd == nil && len(o.answers) == 1 && o.answers[0].status == http.StatusOK && o.answers[0].id == id
 }
 
 func targets(all []arrival) string {

@@ -1,6 +1,7 @@
 package requests
 
 import (
+	"fmt"
 	"net"
 	"net/netip"
 	"testing"
@@ -25,29 +26,25 @@ spec:
     - {name: everything, pathRegex: "/", methods: ["*"]}
 `
 
-// judgeFindsWhatPolicyHeld runs the corpus again with everything granted: each
-// shape that the policy denied must now be a failure at every application.
+// judgeFindsWhatPolicyHeld runs what the policy denied again, with everything
+// granted: each must now be a failure at every application.
 func judgeFindsWhatPolicyHeld(t *testing.T, n *network, shapes []shape) {
 	if err := n.edit(everything); err != nil {
 		t.Fatal(err)
 	}
-	denied, found := 0, 0
-	for _, h := range n.hear(t, shapes) {
-		want := h.shape.wants[h.way]
-		if h.way == handshake || want.word != denyCall && want.status != 403 {
-			continue
+	var denied []shape
+	for _, s := range shapes {
+		held := map[way]expectation{}
+		for w, want := range s.wants {
+			if w != handshake && (want.word == deny || want.word == denyCall) {
+				held[w] = want
+			}
 		}
-		denied++
-		if h.judge() != nil {
-			found++
-		} else {
-			t.Errorf("%s: got %s, and the judge has nothing to say against it", h, h.outcome)
+		if s.wants = held; len(held) > 0 {
+			denied = append(denied, s)
 		}
 	}
-	t.Logf("with everything granted, the judge fails %d of %d", found, denied)
-	if denied < 100 {
-		t.Errorf("only %d shapes were held by the policy: that proves little", denied)
-	}
+	mustAllFail(t, n.hear(t, denied))
 }
 
 // judgeFindsWhatSidecarsHeld sends the bytes to the applications themselves.
@@ -60,33 +57,36 @@ func judgeFindsWhatSidecarsHeld(t *testing.T, n *network, shapes []shape) {
 			continue
 		}
 		for _, k := range kinds() {
-			all = append(all, hearing{shape: s, way: http1, kind: k, id: "none"})
+			all = append(all, hearing{shape: s, way: http1, kind: k, id: fmt.Sprintf("s%d", len(all))})
 		}
 	}
 	n.applications.take()
-	found := 0
-	for i := range all {
-		h := &all[i]
-		h.outcome = toApplication(h)
-		h.seen = n.applications.take()[h.id]
-		if h.judge() != nil {
-			found++
-		} else {
+	attend(all, toApplication)
+	settle(all, n.applications)
+	mustAllFail(t, all)
+}
+
+// mustAllFail wants the judge to fail every hearing.
+func mustAllFail(t *testing.T, all []hearing) {
+	t.Helper()
+	for _, h := range all {
+		if h.judge() == nil {
 			t.Errorf("%s: got %s, and the judge has nothing to say against it", h, h.outcome)
 		}
 	}
-	t.Logf("without a mesh, the judge fails %d of %d", found, len(all))
-	if found < 100 {
-		t.Errorf("only %d shapes failed: that proves little", found)
+	t.Logf("the judge heard %d that it has to fail", len(all))
+	if len(all) < 100 {
+		t.Error("they are too few to prove anything")
 	}
 }
 
-func toApplication(h *hearing) outcome {
+func toApplication(h *hearing) {
 	to := netip.AddrPortFrom(netip.MustParseAddr("127.101.0.2"), h.kind.port)
 	conn, err := net.DialTimeout("tcp", to.String(), answerTimeout)
 	if err != nil {
-		return outcome{odd: err}
+		h.outcome = outcome{odd: err}
+		return
 	}
 	defer conn.Close()
-	return sendText(conn, h.shape.text, h.id, true)
+	h.outcome = sendText(conn, h.shape.text, h.id, true)
 }

@@ -32,11 +32,16 @@ type answer struct {
 	id string
 	// grpc is grpc-status, by which gRPC's callers hear of a refusal.
 	grpc string
+	// length is the content-length, 0 where there is none.
+	length int
 }
 
 func (a answer) String() string {
-	if a.grpc != "" {
+	switch {
+	case a.grpc != "":
 		return fmt.Sprintf("%d grpc-status %s", a.status, a.grpc)
+	case a.length == len(denial):
+		return strconv.Itoa(a.status) + " policy"
 	}
 	return strconv.Itoa(a.status)
 }
@@ -94,7 +99,9 @@ func sendText(conn net.Conn, text, id string, brief bool) outcome {
 		if response.StatusCode < 200 && response.StatusCode != http.StatusSwitchingProtocols {
 			continue
 		}
-		o.answers = append(o.answers, answer{response.StatusCode, response.Header.Get(echoHeader), response.Header.Get("Grpc-Status")})
+		o.answers = append(o.answers, answer{
+			response.StatusCode, response.Header.Get(echoHeader), response.Header.Get("Grpc-Status"), int(response.ContentLength),
+		})
 		if brief || response.StatusCode == http.StatusSwitchingProtocols {
 			return o
 		}
@@ -181,6 +188,8 @@ func (o *outcome) frame(f xhttp2.Frame, framer *xhttp2.Framer) (done bool) {
 				a.id = one.Value
 			case "grpc-status":
 				a.grpc = one.Value
+			case "content-length":
+				a.length, _ = strconv.Atoi(one.Value)
 			}
 		}
 		o.answers = append(o.answers, a)
