@@ -77,6 +77,10 @@ func (a *applications) accept(l net.Listener, k kind) {
 		}
 		go func() {
 			defer conn.Close()
+			if k.h2 {
+				_ = a.serve2(conn, k) // how a connection ends says nothing
+				return
+			}
 			in := bufio.NewReaderSize(conn, 256<<10)
 			for a.serve(in, conn, k) == nil {
 			}

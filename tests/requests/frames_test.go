@@ -23,6 +23,17 @@ type frame struct {
 
 type field struct{ name, value string }
 
+// withID returns the frame with an id in place of its mark.
+func (f frame) withID(id string) frame {
+	fields := slices.Clone(f.fields)
+	for i := range fields {
+		fields[i].value = strings.ReplaceAll(fields[i].value, idMark, id)
+	}
+	f.fields = fields
+	f.payload = strings.ReplaceAll(f.payload, idMark, id)
+	return f
+}
+
 var frameKinds = []string{"HEADERS", "CONTINUATION", "DATA", "RST_STREAM"}
 
 // framesOf reads lines such as "> HEADERS 1 end-stream", each followed by its
@@ -106,23 +117,23 @@ func encoded(frames []frame, id string) (string, error) {
 		return "", err
 	}
 	for _, f := range frames {
-		if err := w.write(f, id); err != nil {
+		if err := w.write(f.withID(id)); err != nil {
 			return "", err
 		}
 	}
 	return w.out.String(), nil
 }
 
-func (w *writer) write(f frame, id string) error {
+func (w *writer) write(f frame) error {
 	switch f.kind {
 	case "DATA":
-		return w.framer.WriteData(f.stream, f.endStream, []byte(strings.ReplaceAll(f.payload, idMark, id)))
+		return w.framer.WriteData(f.stream, f.endStream, []byte(f.payload))
 	case "RST_STREAM":
 		return w.framer.WriteRSTStream(f.stream, xhttp2.ErrCodeCancel)
 	}
 	w.block.Reset()
 	for _, one := range f.fields {
-		err := w.encoder.WriteField(hpack.HeaderField{Name: one.name, Value: strings.ReplaceAll(one.value, idMark, id)})
+		err := w.encoder.WriteField(hpack.HeaderField{Name: one.name, Value: one.value})
 		if err != nil {
 			return err
 		}

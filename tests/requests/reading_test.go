@@ -9,6 +9,8 @@ import (
 type kind struct {
 	name string
 	port uint16
+	// h2: it speaks HTTP/2, and its sidecar with it.
+	h2 bool
 	// read returns the resource that such an application serves for a target.
 	read func(target string) string
 }
@@ -17,9 +19,10 @@ type kind struct {
 // get along with what is out there.
 func kinds() []kind {
 	return []kind{
-		{"literal", 8081, readLiterally},
-		{"rfc3986", 8082, readLeniently},
-		{"servlet", 8083, readAsServlet},
+		{"literal", 8081, false, readLiterally},
+		{"rfc3986", 8082, false, readLeniently},
+		{"servlet", 8083, false, readAsServlet},
+		{"http2", 8084, true, readLeniently},
 	}
 }
 

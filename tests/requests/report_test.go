@@ -110,3 +110,17 @@ func (c count) print(w io.Writer, name string) {
 	}
 	fmt.Fprintln(w, "\t")
 }
+
+// families returns the families in the order in which they were heard.
+func families(all []hearing) []string {
+	var names []string
+	for _, h := range all {
+		if !slices.Contains(names, h.shape.family) {
+			names = append(names, h.shape.family)
+		}
+	}
+	return names
+}
+
+// isGenerated tells the many from those that somebody wrote down.
+func isGenerated(family string) bool { return strings.HasPrefix(family, "every ") }

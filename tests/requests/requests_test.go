@@ -9,12 +9,9 @@ package requests
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -100,26 +97,26 @@ func (n *network) hear(t *testing.T, shapes []shape) []hearing {
 			}
 		}
 	}
-	attend(all, n.attend)
+	attend(batches(all), n.attend)
 	for id, seen := range settle(all, n.applications) {
 		t.Errorf("what belongs to no shape arrived with the id %q: %s", id, targets(seen))
 	}
 	return all
 }
 
-// attend calls do for all hearings, a few at a time.
-func attend(all []hearing, do func(*hearing)) {
-	next := make(chan *hearing)
+// attend calls do for all batches, a few at a time.
+func attend(all [][]*hearing, do func([]*hearing)) {
+	next := make(chan []*hearing)
 	var workers sync.WaitGroup
 	for range atOnce {
 		workers.Go(func() {
-			for h := range next {
-				do(h)
+			for batch := range next {
+				do(batch)
 			}
 		})
 	}
-	for i := range all {
-		next <- &all[i]
+	for _, batch := range all {
+		next <- batch
 	}
 	close(next)
 	workers.Wait()
@@ -137,60 +134,3 @@ func settle(all []hearing, a *applications) map[string][]arrival {
 	}
 	return arrived
 }
-
-// attend sends one shape and, unless it is one of very many, an honest request
-// after it, which must not suffer.
-func (n *network) attend(h *hearing) {
-	h.outcome = n.send(h.way, h.kind, h.shape, h.id)
-	if h.shape.brief || h.way == handshake {
-		return
-	}
-	s := shape{brief: true}
-	var err error
-	if s.text, err = requestText("GET /public", []string{"x-role: user"}); err == nil {
-		s.frames, err = requestFrames("GET /public", []string{"x-role: user"})
-	}
-	o := outcome{odd: err}
-	if err == nil {
-		o = n.send(h.way, h.kind, s, h.id+honestMark)
-	}
-	h.honest = &o
-}
-
-func (n *network) send(w way, k kind, s shape, id string) outcome {
-	c, err := credentialsFor(s.credentials)
-	if w == handshake && err != nil {
-		return outcome{odd: err}
-	}
-	conn, err := n.dial(w, k.port, c)
-	if errors.Is(err, errEnded) {
-		return outcome{ended: true}
-	} else if err != nil {
-		return outcome{odd: err}
-	}
-	defer conn.Close()
-	frames := s.frames
-	if w == handshake {
-		if frames, err = requestFrames("GET /public", []string{"x-role: user"}); err != nil {
-			return outcome{odd: err}
-		}
-	}
-	if w == http1 {
-		return sendText(conn, s.text, id, s.brief)
-	}
-	return sendFrames(conn, frames, id, s.brief)
-}
-
-// families returns the families in the order in which they were heard.
-func families(all []hearing) []string {
-	var names []string
-	for _, h := range all {
-		if !slices.Contains(names, h.shape.family) {
-			names = append(names, h.shape.family)
-		}
-	}
-	return names
-}
-
-// isGenerated tells the many from those that somebody wrote down.
-func isGenerated(family string) bool { return strings.HasPrefix(family, "every ") }

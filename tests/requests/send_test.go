@@ -28,6 +28,8 @@ const (
 // answer is one answer to what was sent.
 type answer struct {
 	status int
+	// stream is where it came in HTTP/2.
+	stream uint32
 	// id is the one that an application read in the request it answered.
 	id string
 	// grpc is grpc-status, by which gRPC's callers hear of a refusal.
@@ -100,7 +102,8 @@ func sendText(conn net.Conn, text, id string, brief bool) outcome {
 			continue
 		}
 		o.answers = append(o.answers, answer{
-			response.StatusCode, response.Header.Get(echoHeader), response.Header.Get("Grpc-Status"), int(response.ContentLength),
+			status: response.StatusCode, id: response.Header.Get(echoHeader),
+			grpc: response.Header.Get("Grpc-Status"), length: int(response.ContentLength),
 		})
 		if brief || response.StatusCode == http.StatusSwitchingProtocols {
 			return o
@@ -130,8 +133,9 @@ func (o *outcome) end(err error) {
 	}
 }
 
-// sendFrames writes frames of HTTP/2 and reads the answers on all streams.
-func sendFrames(conn net.Conn, frames []frame, id string, brief bool) outcome {
+// sendFrames writes frames of HTTP/2 and reads the answers on all streams, until
+// there are enough, or, where enough is 0, until silence.
+func sendFrames(conn net.Conn, frames []frame, id string, enough int) outcome {
 	var o outcome
 	text, err := encoded(frames, id)
 	if err != nil {
@@ -152,10 +156,10 @@ func sendFrames(conn net.Conn, frames []frame, id string, brief bool) outcome {
 			return o
 		}
 		before := len(o.answers)
-		if done := o.frame(f, framer); done || brief && len(o.answers) > 0 {
+		if done := o.frame(f, framer); done || enough > 0 && len(o.answers) >= enough {
 			return o
 		}
-		if len(o.answers) > before || o.ended {
+		if enough == 0 && len(o.answers) > before || o.ended {
 			if err := conn.SetReadDeadline(time.Now().Add(silence)); err != nil {
 				o.odd = err
 				return o
@@ -181,7 +185,7 @@ func (o *outcome) frame(f xhttp2.Frame, framer *xhttp2.Framer) (done bool) {
 		if status < 200 && status != http.StatusSwitchingProtocols {
 			return false // trailers, or 100 Continue
 		}
-		a := answer{status: status}
+		a := answer{status: status, stream: f.StreamID}
 		for _, one := range f.RegularFields() {
 			switch one.Name {
 			case echoHeader:
