@@ -4,11 +4,14 @@ import (
 	"strconv"
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	mutationrulesv3 "github.com/envoyproxy/go-control-plane/envoy/config/common/mutation_rules/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	mutationv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/header_mutation/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
@@ -44,6 +47,9 @@ func (b *builder) inboundListener(port mesh.WorkloadPort, name string) *listener
 		}),
 	}
 	manager.HttpFilters = []*hcmv3.HttpFilter{discoveredAccess(), routerFilter()}
+	if port.Protocol == mesh.HTTP2 {
+		manager.HttpFilters = []*hcmv3.HttpFilter{discoveredAccess(), withoutTrailers(), routerFilter()}
+	}
 	return &listenerv3.Listener{
 		Name:             name,
 		Address:          address(b.workload.Address, port.Port),
@@ -58,6 +64,25 @@ func (b *builder) inboundListener(port mesh.WorkloadPort, name string) *listener
 			},
 			TransportSocketConnectTimeout: durationpb.New(connectTimeout),
 		}},
+	}
+}
+
+// withoutTrailers takes the trailers off requests. The policy has judged headers
+// when trailers come, and some applications add them to the headers: a role in a
+// trailer would be one that nobody judged. HTTP/1 does not send them on anyway.
+func withoutTrailers() *hcmv3.HttpFilter {
+	every := &matcherv3.StringMatcher{
+		MatchPattern: &matcherv3.StringMatcher_SafeRegex{SafeRegex: &matcherv3.RegexMatcher{Regex: ".*"}},
+	}
+	return &hcmv3.HttpFilter{
+		Name: "envoy.filters.http.header_mutation",
+		ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: pack(&mutationv3.HeaderMutation{
+			Mutations: &mutationv3.Mutations{RequestTrailersMutations: []*mutationrulesv3.HeaderMutation{{
+				Action: &mutationrulesv3.HeaderMutation_RemoveOnMatch_{
+					RemoveOnMatch: &mutationrulesv3.HeaderMutation_RemoveOnMatch{KeyMatcher: every},
+				},
+			}}},
+		})},
 	}
 }
 
