@@ -80,12 +80,10 @@ func (s *application2) frame(f xhttp2.Frame) error {
 func (s *application2) headers(f *xhttp2.MetaHeadersFrame) {
 	r := arrival{kind: s.kind, method: f.PseudoValue("method"), target: f.PseudoValue("path")}
 	for _, one := range f.RegularFields() {
-		switch strings.ReplaceAll(one.Name, "_", "-") {
-		case idHeader:
+		if one.Name == idHeader {
 			r.id = one.Value
-		case "x-role":
-			r.roles = append(r.roles, strings.Trim(one.Value, " \t"))
 		}
+		r.header(one.Name, one.Value)
 	}
 	if id, trailers := s.ids[f.StreamID]; trailers {
 		if len(r.roles) > 0 {

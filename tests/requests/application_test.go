@@ -161,9 +161,17 @@ func readHead(in *bufio.Reader, r *arrival) (map[string][]string, error) {
 		}
 		name, value = strings.ToLower(name), strings.Trim(value, " \t")
 		header[name] = append(header[name], value)
-		if strings.ReplaceAll(name, "_", "-") == "x-role" {
-			r.roles = append(r.roles, value)
-		}
+		r.header(name, value)
+	}
+}
+
+// header notes a role, and what only a proxy may write.
+func (r *arrival) header(name, value string) {
+	switch plain := strings.ReplaceAll(name, "_", "-"); {
+	case plain == "x-role":
+		r.roles = append(r.roles, strings.Trim(value, " \t"))
+	case plain == "x-forwarded-client-cert", strings.HasPrefix(plain, "x-envoy-"):
+		r.fault += fmt.Sprintf("%s: %.100q; ", name, value)
 	}
 }
 

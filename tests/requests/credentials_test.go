@@ -31,6 +31,7 @@ const memberID = "spiffe://" + trustDomain + "/ns/a/sa/client"
 // a leaf as the authority issues it to the member.
 type credentials struct {
 	plaintext bool
+	text      bool // HTTP/1 inside TLS
 	bare      bool // no certificate at all
 	oldest    bool // TLS 1.2
 	// uris and dns are the names in the leaf.
@@ -55,6 +56,8 @@ func credentialsFor(name string) (credentials, error) {
 	case "member":
 	case "plaintext":
 		c.plaintext = true
+	case "text":
+		c.text = true
 	case "bare":
 		c.bare = true
 	case "tls12":

@@ -34,9 +34,10 @@ type network struct {
 	applications *applications
 	folder       string
 	// outlet is where the client's application dials the server, inlet where the
-	// server's sidecar accepts the mesh's connections.
-	outlet, inlet netip.Addr
-	forge         *forge
+	// server's sidecar accepts the mesh's connections. client is the client's own
+	// sidecar, which nobody calls.
+	outlet, inlet, client netip.Addr
+	forge                 *forge
 	// member is what the client's own sidecar would show.
 	member *tls.Config
 }
@@ -55,7 +56,7 @@ func startNetwork(t *testing.T) *network {
 	service, _ := snapshot.Service(serverName)
 	client, _ := snapshot.Workload(clientName)
 	server, _ := snapshot.Workload(serverName)
-	n.outlet, n.inlet = client.AddressOf(service), server.Address
+	n.outlet, n.inlet, n.client = client.AddressOf(service), server.Address, client.Address
 	if n.applications, err = startApplications(t.Context(), server.Application); err != nil {
 		t.Fatal(err)
 	}

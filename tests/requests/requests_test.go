@@ -10,6 +10,8 @@ package requests
 import (
 	"context"
 	"fmt"
+	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"sync"
@@ -80,6 +82,7 @@ func TestRequests(t *testing.T) {
 			t.Error(err)
 		}
 	}
+	t.Run("nothing else listens", func(t *testing.T) { nothingElseListens(t, n) })
 	t.Run("everything granted", func(t *testing.T) { judgeFindsWhatPolicyHeld(t, n, shapes) })
 	t.Run("no mesh", func(t *testing.T) { judgeFindsWhatSidecarsHeld(t, n, shapes) })
 }
@@ -133,4 +136,27 @@ func settle(all []hearing, a *applications) map[string][]arrival {
 		delete(arrived, all[i].id+honestMark)
 	}
 	return arrived
+}
+
+// nothingElseListens dials what a neighbour may try: a proxy's administration
+// and well-known ports of other meshes, ports that no manifest names, and the
+// same ports where IPv6 has its loopback.
+func nothingElseListens(t *testing.T, n *network) {
+	var closed []netip.AddrPort
+	for _, port := range []uint16{80, 443, 9901, 15000, 15001, 15004, 15006, 15010, 15020, 15021, 15090, 19000, 8080, 8085} {
+		for _, at := range []netip.Addr{n.inlet, n.outlet, n.client} {
+			closed = append(closed, netip.AddrPortFrom(at, port))
+		}
+	}
+	for _, k := range kinds() {
+		closed = append(closed, netip.AddrPortFrom(n.client, k.port), netip.AddrPortFrom(netip.IPv6Loopback(), k.port),
+			netip.AddrPortFrom(netip.AddrFrom16(n.inlet.As16()), k.port+100))
+	}
+	for _, at := range closed {
+		conn, err := net.DialTimeout("tcp", at.String(), answerTimeout)
+		if err == nil {
+			conn.Close()
+			t.Errorf("something listens at %s", at)
+		}
+	}
 }
