@@ -46,10 +46,7 @@ func (b *builder) inboundListener(port mesh.WorkloadPort, name string) *listener
 			Timeout:          durationpb.New(0),
 		}),
 	}
-	manager.HttpFilters = []*hcmv3.HttpFilter{discoveredAccess(), routerFilter()}
-	if port.Protocol == mesh.HTTP2 {
-		manager.HttpFilters = []*hcmv3.HttpFilter{discoveredAccess(), withoutTrailers(), routerFilter()}
-	}
+	manager.HttpFilters = []*hcmv3.HttpFilter{discoveredAccess(), sanitizer(), routerFilter()}
 	return &listenerv3.Listener{
 		Name:             name,
 		Address:          address(b.workload.Address, port.Port),
@@ -67,23 +64,30 @@ func (b *builder) inboundListener(port mesh.WorkloadPort, name string) *listener
 	}
 }
 
-// withoutTrailers takes the trailers off requests. The policy has judged headers
-// when trailers come, and some applications add them to the headers: a role in a
-// trailer would be one that nobody judged. HTTP/1 does not send them on anyway.
-func withoutTrailers() *hcmv3.HttpFilter {
-	every := &matcherv3.StringMatcher{
-		MatchPattern: &matcherv3.StringMatcher_SafeRegex{SafeRegex: &matcherv3.RegexMatcher{Regex: ".*"}},
-	}
+// sanitizer takes off a granted request what an application may take for more
+// than a caller's word. Of x-envoy-* the connection manager drops only what it
+// acts on itself. Trailers come after the policy has judged, and some
+// applications add them to the headers; HTTP/1 does not send them on anyway.
+func sanitizer() *hcmv3.HttpFilter {
 	return &hcmv3.HttpFilter{
 		Name: "envoy.filters.http.header_mutation",
 		ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: pack(&mutationv3.HeaderMutation{
-			Mutations: &mutationv3.Mutations{RequestTrailersMutations: []*mutationrulesv3.HeaderMutation{{
-				Action: &mutationrulesv3.HeaderMutation_RemoveOnMatch_{
-					RemoveOnMatch: &mutationrulesv3.HeaderMutation_RemoveOnMatch{KeyMatcher: every},
-				},
-			}}},
+			Mutations: &mutationv3.Mutations{
+				RequestMutations: []*mutationrulesv3.HeaderMutation{removal(&matcherv3.StringMatcher{
+					MatchPattern: &matcherv3.StringMatcher_Prefix{Prefix: "x-envoy-"},
+				})},
+				RequestTrailersMutations: []*mutationrulesv3.HeaderMutation{removal(&matcherv3.StringMatcher{
+					MatchPattern: &matcherv3.StringMatcher_SafeRegex{SafeRegex: &matcherv3.RegexMatcher{Regex: ".*"}},
+				})},
+			},
 		})},
 	}
+}
+
+func removal(names *matcherv3.StringMatcher) *mutationrulesv3.HeaderMutation {
+	return &mutationrulesv3.HeaderMutation{Action: &mutationrulesv3.HeaderMutation_RemoveOnMatch_{
+		RemoveOnMatch: &mutationrulesv3.HeaderMutation_RemoveOnMatch{KeyMatcher: names},
+	}}
 }
 
 // application is the cluster with one endpoint: the application itself.
