@@ -78,7 +78,7 @@ func (b *builder) inboundManager(port mesh.WorkloadPort, name string) *hcmv3.Htt
 		AllowConnect: true,
 	}
 	manager.RouteSpecifier = toApplication(name)
-	manager.HttpFilters = []*hcmv3.HttpFilter{discoveredAccess(), routerFilter()}
+	manager.HttpFilters = []*hcmv3.HttpFilter{discoveredAccess(), sanitizer(), routerFilter()}
 	b.observeHTTP(manager, port.Port)
 	return manager
 }

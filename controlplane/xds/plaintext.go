@@ -43,7 +43,7 @@ func admitPlaintext(l *listenerv3.Listener, port mesh.WorkloadPort, name string)
 	manager := connectionManager("plaintext|" + name)
 	manager.CodecType = hcmv3.HttpConnectionManager_AUTO
 	manager.RouteSpecifier = toApplication(name)
-	manager.HttpFilters = []*hcmv3.HttpFilter{routerFilter()}
+	manager.HttpFilters = []*hcmv3.HttpFilter{sanitizer(), routerFilter()}
 	l.DefaultFilterChain = &listenerv3.FilterChain{
 		Name:    "plaintext",
 		Filters: []*listenerv3.Filter{networkFilter("envoy.filters.network.http_connection_manager", manager)},
