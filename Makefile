@@ -3,7 +3,11 @@
 GO ?= go
 MODULE = bin/mesh.wasm
 
-.PHONY: all build module envoy demo demo-check test check bench fuzz clean
+.PHONY: all build module envoy demo demo-check test check bench fuzz fuzz-long fuzz-mutants clean
+
+# How long each decoder is fuzzed, and how many cases the long comparison has.
+FUZZTIME ?= 10s
+CASES ?= 10000000
 
 all: build
 
@@ -31,6 +35,15 @@ check:
 
 bench: build
 	$(GO) run ./tests/bench
+
+fuzz:
+	./.ci/fuzz $(FUZZTIME)
+
+fuzz-long:
+	$(GO) test ./tests/differential -count=1 -v -timeout 180m -run 'TestLong|TestNative' -args -cases $(CASES) -worlds 10000
+
+fuzz-mutants:
+	$(GO) test ./tests/differential -count=1 -v -timeout 60m -run TestMutants -args -mutants
 
 clean:
 	rm -rf bin

@@ -27,12 +27,15 @@ const (
 	budget = 14 * time.Second
 	// everyCase: wazero sees every world of a plain run.
 	everyCase = 1
+	// tell is after how many cases a long run says how far it is.
+	tell = 500_000
 )
 
 var (
-	seed  = flag.Uint64("seed", 0, "of all worlds; 0 draws one")
-	cases = flag.Int("cases", 0, "how many cases TestLong makes up; 0 leaves it out")
-	every = flag.Uint64("wazero", everyCase, "TestLong shows wazero every nth world")
+	seed   = flag.Uint64("seed", 0, "of all worlds; 0 draws one")
+	cases  = flag.Int("cases", 0, "how many cases TestLong makes up; 0 leaves it out")
+	worlds = flag.Int("worlds", perEnvoy, "how many worlds TestNative puts to Envoy's RBAC")
+	every  = flag.Uint64("wazero", everyCase, "TestLong shows wazero every nth world")
 )
 
 func TestMain(m *testing.M) {
@@ -64,7 +67,14 @@ func TestLong(t *testing.T) {
 	}
 	h := &hunt{every: *every}
 	var asked atomic.Int64
-	h.goOn = func(done int) bool { return asked.Add(int64(done)) < int64(*cases) }
+	start := time.Now()
+	h.goOn = func(done int) bool {
+		now := asked.Add(int64(done))
+		if now/tell > (now-int64(done))/tell {
+			fmt.Printf("%d cases after %.0f s\n", now, time.Since(start).Seconds())
+		}
+		return now < int64(*cases)
+	}
 	h.run(t)
 }
 

@@ -71,11 +71,25 @@ func (f *filter) judge(ctx context.Context, a *judge.Answered) error {
 			}
 			f.cases++
 			if err := f.ask(ctx, r, a.Verdicts[i]); err != nil {
-				return &judge.Finding{Seed: *seed, Index: a.Index, Cause: err, World: a.World, Request: r}
+				return judge.Shrunk(*seed, a.Index, a.World, r, err, f.again(ctx))
 			}
 		}
 	}
 	return nil
+}
+
+// again judges one request anew.
+func (f *filter) again(ctx context.Context) func(world.World, world.Request) error {
+	return func(w world.World, r world.Request) error {
+		compiled, err := judge.Compile(w, xds.Table)
+		if err != nil || compiled.Encoded[r.Server] == nil {
+			return nil
+		}
+		if err := f.push(ctx, compiled.Encoded[r.Server]); err != nil {
+			return err
+		}
+		return f.ask(ctx, r, compiled.Decide(r))
+	}
 }
 
 // servers are the workloads that are asked, in the order of the requests.

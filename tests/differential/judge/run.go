@@ -46,7 +46,7 @@ func World(seed, index uint64, tableOf TableOf, t *Tally) (*Answered, error) {
 	for _, r := range requests {
 		verdict, err := compiled.Case(r, t)
 		if err != nil {
-			return nil, shrunk(seed, index, w, r, err, func(w world.World, r world.Request) error {
+			return nil, Shrunk(seed, index, w, r, err, func(w world.World, r world.Request) error {
 				c, err := Compile(w, tableOf)
 				if err == nil {
 					_, err = c.Case(r, NewTally())
@@ -76,7 +76,7 @@ func (a *Answered) edited(seed uint64, tableOf TableOf, t *Tally) error {
 			t.Moved++
 		}
 		if err := Property(a.Compiled, after, edit, r); err != nil {
-			return shrunk(seed, a.Index, a.World, r, err, func(w world.World, r world.Request) error {
+			return Shrunk(seed, a.Index, a.World, r, err, func(w world.World, r world.Request) error {
 				return holds(w, r, edit, tableOf)
 			})
 		}
@@ -101,8 +101,8 @@ func holds(w world.World, r world.Request, edit world.Edit, tableOf TableOf) err
 	return Property(before, after, edit, r)
 }
 
-// shrunk makes a finding as small as it stays wrong.
-func shrunk(seed, index uint64, w world.World, r world.Request, cause error, check func(world.World, world.Request) error) *Finding {
+// Shrunk makes a finding as small as check goes on to find it wrong.
+func Shrunk(seed, index uint64, w world.World, r world.Request, cause error, check func(world.World, world.Request) error) *Finding {
 	f := &Finding{Seed: seed, Index: index, Cause: cause}
 	f.World, f.Request = world.Shrink(w, r, func(w world.World, r world.Request) bool { return check(w, r) != nil })
 	if err := check(f.World, f.Request); err != nil {

@@ -96,7 +96,10 @@ func (m *maker) target(namespace, name string) *access.TrafficTarget {
 	case 2, 3, 4:
 		t.Spec.Destination.Name = "till"
 	}
-	if m.one(2) {
+	switch {
+	case namespace != home && m.one(3):
+		t.Spec.Destination.Namespace = home // which is not this target's to open
+	case m.one(2):
 		t.Spec.Destination.Namespace = ""
 	}
 	sources := 1 + m.IntN(3)
