@@ -19,7 +19,7 @@ import (
 )
 
 // perEnvoy is how many worlds one Envoy holds.
-const perEnvoy = 200
+const perEnvoy = 100
 
 // TestNative asks Envoy's own RBAC, as far as it can say the rules.
 func TestNative(t *testing.T) {

@@ -9,7 +9,7 @@ import (
 
 // perWorld is how many requests a world is asked: making one costs as much as
 // a few dozen answers.
-const perWorld = 64
+const perWorld = 128
 
 // Finding is a disagreement, shrunk.
 type Finding struct {
