@@ -5,9 +5,11 @@ MODULE = bin/mesh.wasm
 
 .PHONY: all build module envoy demo demo-check test check bench fuzz fuzz-long fuzz-mutants clean
 
-# How long each decoder is fuzzed, and how many cases the long comparison has.
+# How long each decoder is fuzzed; how many cases the long comparison has, and
+# that wazero sees the cases of every nth world.
 FUZZTIME ?= 10s
 CASES ?= 10000000
+WAZERO ?= 1
 
 all: build
 
@@ -40,7 +42,7 @@ fuzz:
 	./.ci/fuzz $(FUZZTIME)
 
 fuzz-long:
-	$(GO) test ./tests/differential -count=1 -v -timeout 180m -run 'TestLong|TestNative' -args -cases $(CASES) -worlds 10000
+	$(GO) test ./tests/differential -count=1 -v -timeout 180m -run 'TestLong|TestNative' -args -cases $(CASES) -wazero $(WAZERO) -worlds 10000
 
 fuzz-mutants:
 	$(GO) test ./tests/differential -count=1 -v -timeout 60m -run TestMutants -args -mutants

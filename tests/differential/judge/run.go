@@ -8,8 +8,8 @@ import (
 )
 
 // perWorld is how many requests a world is asked: making one costs as much as
-// a few dozen answers.
-const perWorld = 128
+// a hundred answers.
+const perWorld = 192
 
 // Finding is a disagreement, shrunk.
 type Finding struct {
