@@ -42,7 +42,7 @@ fuzz:
 	./.ci/fuzz $(FUZZTIME)
 
 fuzz-long:
-	$(GO) test ./tests/differential -count=1 -v -timeout 180m -run 'TestLong|TestNative' -args -cases $(CASES) -wazero $(WAZERO) -worlds 10000
+	$(GO) test ./tests/differential -count=1 -v -timeout 180m -run 'TestLong|TestNative' -args -cases $(CASES) -wazero $(WAZERO) -worlds 1000
 
 fuzz-mutants:
 	$(GO) test ./tests/differential -count=1 -v -timeout 60m -run TestMutants -args -mutants

@@ -34,7 +34,7 @@ const (
 var (
 	seed   = flag.Uint64("seed", 0, "of all worlds; 0 draws one")
 	cases  = flag.Int("cases", 0, "how many cases TestLong makes up; 0 leaves it out")
-	worlds = flag.Int("worlds", perEnvoy, "how many worlds TestNative puts to Envoy's RBAC")
+	worlds = flag.Int("worlds", 40, "how many worlds TestNative puts to Envoy's RBAC")
 	every  = flag.Uint64("wazero", everyCase, "TestLong shows wazero every nth world")
 )
 

@@ -9,7 +9,7 @@ import (
 
 // perWorld is how many requests a world is asked: making one costs as much as
 // a hundred answers.
-const perWorld = 192
+const perWorld = 96
 
 // Finding is a disagreement, shrunk.
 type Finding struct {

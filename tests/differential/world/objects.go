@@ -55,7 +55,11 @@ func (m *maker) objects() {
 		if m.one(12) {
 			namespace = "people"
 		}
-		o.TrafficTargets = append(o.TrafficTargets, m.target(namespace, fmt.Sprintf("t%d", i)))
+		t := m.target(namespace, fmt.Sprintf("t%d", i))
+		if i == 0 && !m.one(5) {
+			m.mend(t)
+		}
+		o.TrafficTargets = append(o.TrafficTargets, t)
 	}
 }
 
@@ -126,6 +130,24 @@ func (m *maker) target(namespace, name string) *access.TrafficTarget {
 		t.Spec.Rules = append(t.Spec.Rules, m.rule())
 	}
 	return t
+}
+
+// mend adds to a target what makes it grant something in most worlds: with
+// mistakes everywhere nearly all requests would end at a target that is inert.
+func (m *maker) mend(t *access.TrafficTarget) {
+	t.Namespace = home
+	t.Spec.Destination = access.IdentityBindingSubject{Kind: smi.KindServiceAccount, Name: "store"}
+	from := pick(m, m.w.Objects.ServiceAccounts...)
+	t.Spec.Sources = append(t.Spec.Sources, access.IdentityBindingSubject{Kind: smi.KindServiceAccount, Name: from.Name, Namespace: from.Namespace})
+	for i := range t.Spec.Rules {
+		r := &t.Spec.Rules[i]
+		if r.Kind == smi.KindHTTPRouteGroup && len(m.w.Objects.HTTPRouteGroups) > 0 {
+			r.Name, r.Matches = pick(m, m.w.Objects.HTTPRouteGroups...).Name, nil
+		}
+		if r.Kind == smi.KindTCPRoute && len(m.w.Objects.TCPRoutes) > 0 {
+			r.Name = pick(m, m.w.Objects.TCPRoutes...).Name
+		}
+	}
 }
 
 // kind of a subject: another than the one served once in n times.

@@ -20,7 +20,11 @@ func (m *maker) request() Request {
 		Headers: []policy.Header{{Name: ":authority", Value: "store.shop:8080"}},
 	}
 	if targets := m.w.Objects.TrafficTargets; len(targets) > 0 {
-		m.aim(&r, pick(m, targets...))
+		t := targets[0]
+		if !m.one(3) {
+			t = pick(m, targets...)
+		}
+		m.aim(&r, t)
 	}
 	if m.one(3) {
 		r.Target += pick(m, "?x=1", "?", "?/../admin", "?a?b", "?%2f")
