@@ -103,9 +103,9 @@ func (h *hunt) run(t *testing.T) {
 	for i := range workers {
 		tallies[i], filters[i] = judge.NewTally(), &filter{module: module}
 		done.Go(func() {
-			if err := h.work(ctx, tallies[i], filters[i]); err != nil {
+			if err := h.work(ctx, tallies[i], filters[i]); err != nil && ctx.Err() == nil {
 				t.Error(err)
-				cancel()
+				cancel() // and what that breaks elsewhere is no news
 			}
 		})
 	}
@@ -152,6 +152,9 @@ func (h *hunt) report(t *testing.T, took time.Duration) {
 	}
 	h.tally.Print(&text)
 	t.Log("\n" + text.String())
+	if t.Failed() {
+		return // cut short, so that it has not exercised everything
+	}
 	for _, s := range h.tally.Shortcomings() {
 		t.Error(s)
 	}

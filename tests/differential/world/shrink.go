@@ -60,8 +60,14 @@ func (w World) without(r Request, n int) (World, Request, bool) {
 			}
 		}
 	}
-	r.Headers = slices.Clone(r.Headers)
-	return out, r, done || cut(&c, &r.Headers)
+	if done {
+		return out, r, true
+	}
+	// The authority stays: no request comes without.
+	first, rest := r.Headers[:1], slices.Clone(r.Headers[1:])
+	done = cut(&c, &rest)
+	r.Headers = slices.Concat(first, rest)
+	return out, r, done
 }
 
 // counter counts down to the part that goes.
