@@ -3,7 +3,13 @@
 GO ?= go
 MODULE = bin/mesh.wasm
 
-.PHONY: all build module envoy demo demo-check test conformance check bench fuzz clean
+.PHONY: all build module envoy demo demo-check test conformance check bench fuzz fuzz-long fuzz-mutants clean
+
+# How long each decoder is fuzzed; how many cases the long comparison has, and
+# that wazero sees the cases of every nth world.
+FUZZTIME ?= 10s
+CASES ?= 10000000
+WAZERO ?= 1
 
 all: build
 
@@ -35,6 +41,15 @@ check:
 
 bench: build
 	$(GO) run ./tests/bench
+
+fuzz:
+	./.ci/fuzz $(FUZZTIME)
+
+fuzz-long:
+	$(GO) test ./tests/differential -count=1 -v -timeout 180m -run 'TestLong|TestNative' -args -cases $(CASES) -wazero $(WAZERO) -worlds 1000
+
+fuzz-mutants:
+	$(GO) test ./tests/differential -count=1 -v -timeout 60m -run TestMutants -args -mutants
 
 clean:
 	rm -rf bin

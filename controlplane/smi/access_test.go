@@ -124,7 +124,7 @@ var accessCases = []struct {
 }, {
 	name:      "21: a missing group grants nothing, not everything",
 	manifests: target("t", toStore, byReader, "rules: [{kind: HTTPRouteGroup, name: bock}, {kind: TCPRoute, name: web}]"),
-	requests:  map[string]string{"people/reader 8080 GET /books": "source"},
+	requests:  map[string]string{"people/reader 8080 GET /books": "policy"},
 	problems:  []string{`inert TrafficTarget store/t: spec.rules[0].name: HTTPRouteGroup "bock" does not exist in namespace store. The rule grants nothing until it does. `},
 }, {
 	name:      "22: a missing TCPRoute makes the whole target inert",

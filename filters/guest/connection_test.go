@@ -1,6 +1,7 @@
 package guest_test
 
 import (
+	"strconv"
 	"strings"
 	"testing"
 
@@ -65,6 +66,16 @@ func FuzzParseConnection(f *testing.F) {
 		c := guest.ParseConnection(state)
 		if c.Expires < 0 || c.Peer == "-" || strings.ContainsAny(c.Peer+c.Label, ",|") {
 			t.Fatalf("%q: got %+v", state, c)
+		}
+		// Nobody is taken for another: a name is a whole part, at its own place.
+		uri, rest, _ := strings.Cut(state, "|")
+		dns, _, _ := strings.Cut(rest, "|")
+		if c.Peer != "" && c.Peer != uri || c.Label != "" && c.Label != dns {
+			t.Fatalf("%q: got %+v", state, c)
+		}
+		again := c.Peer + "|" + c.Label + "|" + strconv.FormatInt(c.Expires, 10) + "|" + strconv.Itoa(int(c.Port))
+		if back := guest.ParseConnection(again); back != c {
+			t.Fatalf("%q: got %+v, and from that %+v", state, c, back)
 		}
 	})
 }

@@ -8,9 +8,6 @@ func (t *Table) Decide(r Request) Verdict {
 	if !ok {
 		return Verdict{Reason: ReasonReject}
 	}
-	if len(t.grants) == 0 {
-		return Verdict{Reason: ReasonPolicy}
-	}
 	furthest := ReasonSource
 	for _, i := range t.bySource[r.Peer] {
 		g := &t.grants[i]
@@ -29,7 +26,20 @@ func (t *Table) Decide(r Request) Verdict {
 			furthest = further(furthest, failed)
 		}
 	}
+	if furthest == ReasonSource && !t.grantsRequests() {
+		return Verdict{Reason: ReasonPolicy}
+	}
 	return Verdict{Reason: furthest}
+}
+
+// grantsRequests reports whether any request is granted to anyone.
+func (t *Table) grantsRequests() bool {
+	for i := range t.grants {
+		if len(t.grants[i].matches) > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // DecideConnection reports whether peer may open a connection to an opaque port,

@@ -125,7 +125,7 @@ func accessScenarios(t *testing.T) []scenario {
 			{request(from("spiffe://other.test/ns/shop/sa/reader")), "source"},
 			{request(from(reader + "2")), "source"}, {request(from(reader[:len(reader)-1])), "source"},
 		}},
-		{"16: nothing to match grants nothing", []policy.Grant{grant("shop/empty")}, []asked{{request(), "source"}}},
+		{"16: nothing to match grants nothing", []policy.Grant{grant("shop/empty")}, []asked{{request(), "policy"}}},
 		{"19: every match of a group", []policy.Grant{grant("shop/a", get, policy.Match{Methods: []string{"PUT"}})}, []asked{
 			{request(), "shop/a"}, {request(by("PUT")), "shop/a"},
 		}},

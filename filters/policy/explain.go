@@ -7,7 +7,7 @@ type Explanation struct {
 	Verdict Verdict
 	// Path is how the request's path was read; empty if it was rejected.
 	Path Path
-	// Trials are all rules in the table's order, one per match, or one per
+	// Trials are all rules for requests in the table's order, one per match, or one per
 	// TrafficTarget where it failed before its matches were looked at.
 	Trials []Trial
 }
@@ -34,7 +34,8 @@ func (t *Table) Explain(r Request) Explanation {
 	for i := range t.grants {
 		g := &t.grants[i]
 		switch {
-		case !slices.Contains(mine, uint32(i)) || len(g.matches) == 0:
+		case len(g.matches) == 0: // says nothing of requests
+		case !slices.Contains(mine, uint32(i)):
 			e.Trials = append(e.Trials, Trial{Rule: g.name, Failed: ReasonSource})
 		case !g.covers(r.Port):
 			e.Trials = append(e.Trials, Trial{Rule: g.name, Failed: ReasonPort})
