@@ -10,8 +10,9 @@ import (
 	"github.com/wasmesh/wasmesh/filters/policy"
 )
 
-// answerTimeout ends the wait for an answer that does not come.
-const answerTimeout = 5 * time.Second
+// answerTimeout ends the wait for an answer that does not come. It is longer than
+// a server waits for a handshake to begin.
+const answerTimeout = 10 * time.Second
 
 // envoy sends requests through a running mesh, to an application that records
 // them: by the road that applications take, or straight.

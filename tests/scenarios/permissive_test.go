@@ -14,9 +14,11 @@ func permissively(s scenario) scenario {
 	s.steps = slices.Clone(s.steps)
 	for i, step := range s.steps {
 		s.steps[i].policy = relaxed(step.policy)
-		s.steps[i].requests = slices.Clone(step.requests)
-		for j, r := range step.requests {
-			s.steps[i].requests[j].want = r.want.permissive()
+		s.steps[i].requests = nil
+		for _, r := range step.requests {
+			if r.want = r.want.permissive(); !r.outside() { // whom no mode concerns
+				s.steps[i].requests = append(s.steps[i].requests, r)
+			}
 		}
 	}
 	return s

@@ -40,8 +40,8 @@ func (v verdict) String() string {
 // passes reports whether the application gets to see it.
 func (v verdict) passes() bool { return v.outcome == allow || v.outcome == audit }
 
-// permissive is what becomes of the verdict where nothing is enforced: a path
-// without a single reading stays refused, and so do callers without a name.
+// permissive is what becomes of the verdict where nothing is enforced: only a path
+// without a single reading stays refused.
 func (v verdict) permissive() verdict {
 	if v.outcome == deny || v.outcome == audit {
 		return verdict{outcome: allow}

@@ -53,6 +53,10 @@ func ended(err error) error {
 	return fmt.Errorf("no answer: %w", err)
 }
 
+// alert begins the record in which TLS says that it will not go on: the sidecar's
+// word, not the application's.
+const alert = "\x15\x03"
+
 // converse says a line and waits for its echo; where the application speaks
 // first, it waits for that before.
 func converse(conn net.Conn, id string, greeted bool) (outcome, error) {
@@ -60,6 +64,8 @@ func converse(conn net.Conn, id string, greeted bool) (outcome, error) {
 	expect := func(want string) error {
 		line, err := in.ReadString('\n')
 		switch {
+		case err != nil && strings.HasPrefix(line, alert):
+			return ended(err)
 		case err != nil && line != "":
 			return fmt.Errorf("%q came before the end: %w", line, err)
 		case err != nil:
@@ -106,7 +112,11 @@ func sendHTTP1(conn net.Conn, r request, id string) (int, error) {
 			return 0, fmt.Errorf("no answer: %w", err)
 		}
 		// 100 Continue is not the last word.
-		if err := response.Body.Close(); err != nil || response.StatusCode >= 200 {
+		body, err := io.ReadAll(response.Body)
+		if err == nil && response.StatusCode >= 500 {
+			err = fmt.Errorf("the answer is %d: %s", response.StatusCode, body)
+		}
+		if err != nil || response.StatusCode >= 200 {
 			return statusIn(response.StatusCode, response.Header.Get("grpc-status")), err
 		}
 	}
