@@ -31,6 +31,8 @@ type house struct {
 
 	settings smi.Settings
 	mesh     *rig.Mesh // nil before the first
+	// failed is why one did not start: the next would not either.
+	failed error
 	// watched is the folder that the control plane watches; empty is what it
 	// amounts to without a policy.
 	watched string
@@ -45,13 +47,16 @@ type house struct {
 
 // open makes sure that a mesh with these settings runs.
 func (h *house) open(s smi.Settings) error {
-	if h.mesh != nil && h.settings == s {
-		return nil
+	if h.failed != nil || h.mesh != nil && h.settings == s {
+		return h.failed
 	}
-	if err := h.close(); err != nil {
-		return err
+	if h.failed = h.close(); h.failed == nil {
+		h.failed = h.start(s)
 	}
-	var err error
+	return h.failed
+}
+
+func (h *house) start(s smi.Settings) (err error) {
 	if h.watched, err = os.MkdirTemp(h.folder, "watched"); err != nil {
 		return err
 	}
