@@ -83,7 +83,7 @@ func TestPathReading(t *testing.T) {
 	decide(t, snapshot, map[string]string{"people/reader 1 GET /metrics/x": "path", "people/reader 1 GET /metrics?a": "store/t"})
 	wantProblems(t, smi.Advice(o, full))
 	wantProblems(t, smi.Advice(o, settings), `warning HTTPRouteGroup store/g: spec.matches[0].pathRegex: "/metrics" is anchored at the start only`)
-	all := objects(t, group("{name: all}", "{name: open, pathRegex: .*}", "{name: closed, pathRegex: /a$}", "{name: bad, pathRegex: '('}", "{name: big, pathRegex: '/.*a.{20}$'}"))
+	all := objects(t, shop+group("{name: all}", "{name: open, pathRegex: .*}", "{name: closed, pathRegex: /a$}", "{name: bad, pathRegex: '('}", "{name: big, pathRegex: '/.*a.{20}$'}"))
 	wantProblems(t, smi.Advice(all, settings), `warning HTTPRouteGroup store/g: spec.matches[0]: match "all" has no condition`)
 }
 

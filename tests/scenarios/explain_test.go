@@ -8,31 +8,36 @@ import (
 	"os/exec"
 
 	"github.com/wasmesh/wasmesh/controlplane/explain"
+	"github.com/wasmesh/wasmesh/controlplane/smi"
 	"github.com/wasmesh/wasmesh/filters/policy"
 )
 
 // explainer asks `wasmesh explain`, as a person would.
 type explainer struct {
-	program string
-	folder  string
+	program  string
+	folder   string
+	settings smi.Settings
 }
 
-func (*explainer) tellsRule() bool { return true }
+func (*explainer) tellsRule() bool    { return true }
+func (*explainer) hearsOutside() bool { return false }
 
 func (e *explainer) begin(_ context.Context, s stage) error {
-	e.folder = s.folder
+	e.folder, e.settings = s.folder, s.settings
 	return nil
 }
 
 func (e *explainer) ask(ctx context.Context, c call) (verdict, error) {
 	args := []string{
-		"explain", "-f", e.folder, "--trust-domain", trustDomain, "-o", "json",
+		"explain", "-f", e.folder, "--trust-domain", trustDomain, fmt.Sprintf("--path-full=%v", e.settings.PathFull), "-o", "json",
 		"--from", c.caller.ServiceAccount.String(),
-		"--to", fmt.Sprintf("%s:%d", c.server.ServiceAccount, c.port),
-		c.method, c.target, "-H", "Host: " + c.host(),
+		"--to", fmt.Sprintf("%s:%d", c.server.ServiceAccount, c.port.Port),
 	}
-	for _, h := range c.others() {
-		args = append(args, "-H", h.Name+": "+h.Value)
+	if c.wire != tcp {
+		args = append(args, c.method, c.target, "-H", "Host: "+c.host())
+		for _, h := range c.others() {
+			args = append(args, "-H", h.Name+": "+h.Value)
+		}
 	}
 	out, err := exec.CommandContext(ctx, e.program, args...).Output()
 	code := 0
@@ -52,8 +57,9 @@ func (e *explainer) ask(ctx context.Context, c call) (verdict, error) {
 	if answer.Allow != (code == 0) {
 		return verdict{}, fmt.Errorf("exit code %d, but the answer says allow: %v", code, answer.Allow)
 	}
-	if answer.Allow {
-		return verdict{allow, answer.Rule}, nil
+	mode, ok := policy.ParseMode(answer.Mode)
+	if !ok {
+		return verdict{}, fmt.Errorf("mode %q is none", answer.Mode)
 	}
-	return refusal(policy.Reason(answer.Reason)), nil
+	return inMode(mode, policy.Verdict{Allow: answer.Allow, Rule: answer.Rule, Reason: policy.Reason(answer.Reason)}), nil
 }

@@ -12,42 +12,39 @@ import (
 
 // native decides with the policy package in this process, from the bytes that a
 // filter would be given.
-type native struct{ tables map[mesh.Name]*policy.Table }
+type native struct {
+	tables map[mesh.Name]*policy.Table
+	modes  map[mesh.Name]policy.Mode
+}
 
-func (*native) tellsRule() bool { return true }
+func (*native) tellsRule() bool    { return true }
+func (*native) hearsOutside() bool { return false }
 
 func (n *native) begin(_ context.Context, s stage) error {
-	n.tables = map[mesh.Name]*policy.Table{}
+	n.tables, n.modes = map[mesh.Name]*policy.Table{}, map[mesh.Name]policy.Mode{}
 	for _, w := range s.snapshot.Workloads {
 		table, ok := policy.Decode(xds.Table(s.snapshot, w).Encode())
 		if !ok {
 			return errors.New("what the control plane encodes for " + w.Name.String() + " cannot be decoded")
 		}
-		n.tables[w.Name] = table
+		n.tables[w.Name], n.modes[w.Name] = table, w.Mode
 	}
 	return nil
 }
 
 func (n *native) ask(_ context.Context, c call) (verdict, error) {
-	v := n.tables[c.server.Name].Decide(policy.Request{
-		Peer:    mesh.SPIFFEID(trustDomain, c.caller.ServiceAccount),
-		Port:    c.port,
+	table, mode := n.tables[c.server.Name], n.modes[c.server.Name]
+	peer := mesh.SPIFFEID(trustDomain, c.caller.ServiceAccount)
+	if c.wire == tcp {
+		return inMode(mode, mode.InForce(table.DecideConnection(peer, c.port.Port))), nil
+	}
+	return inMode(mode, mode.InForce(table.Decide(policy.Request{
+		Peer:    peer,
+		Port:    c.port.Port,
 		Method:  c.method,
 		Path:    c.target,
 		Headers: filterHeaders(c.request),
-	})
-	if v.Allow {
-		return verdict{allow, v.Rule}, nil
-	}
-	return refusal(v.Reason), nil
-}
-
-// refusal is a reason as a verdict.
-func refusal(r policy.Reason) verdict {
-	if r == policy.ReasonReject {
-		return verdict{outcome: reject}
-	}
-	return verdict{deny, string(r)}
+	}))), nil
 }
 
 // filterHeaders are a request's headers as Envoy hands them to a filter: pseudo
@@ -63,5 +60,5 @@ func filterHeaders(r request) []policy.Header {
 	for _, h := range r.others() {
 		all = append(all, policy.Header{Name: strings.ToLower(h.Name), Value: h.Value})
 	}
-	return all
+	return policy.Join(all)
 }

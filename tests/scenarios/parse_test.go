@@ -16,19 +16,50 @@ func TestParseRequest(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	requests := s.steps[0].requests
 	want := request{
-		at: "dir/some.txtar:9", text: s.requests[0].text, from: "a", to: "b", port: 80, method: "GET", target: "/x?y='z'",
+		at: "dir/some.txtar:9", text: requests[0].text, from: "a", to: "b", port: 80, method: "GET", target: "/x?y='z'",
 		headers: []policy.Header{{Name: "X-One", Value: "it's"}, {Name: "x-one", Value: "two"}, {Name: "x-none", Value: ""}},
 		want:    verdict{allow, "n/t"},
 	}
-	if !reflect.DeepEqual(s.requests[0], want) {
-		t.Errorf("got  %+v\nwant %+v", s.requests[0], want)
+	if !reflect.DeepEqual(requests[0], want) {
+		t.Errorf("got  %+v\nwant %+v", requests[0], want)
 	}
-	if s.name != "some" || !reflect.DeepEqual(s.rows, []int{7, 42}) || len(s.requests) != 3 {
+	if s.name != "some" || !reflect.DeepEqual(s.rows, []int{7, 42}) || len(requests) != 3 || s.settings != settings() {
 		t.Errorf("got %+v", s)
 	}
-	if s.requests[1].want != (verdict{deny, "header"}) || s.requests[2].want != (verdict{outcome: reject}) {
-		t.Errorf("got the verdicts %v and %v", s.requests[1].want, s.requests[2].want)
+	if requests[1].want != (verdict{deny, "header"}) || requests[2].want != (verdict{outcome: reject}) {
+		t.Errorf("got the verdicts %v and %v", requests[1].want, requests[2].want)
+	}
+}
+
+func TestParseSteps(t *testing.T) {
+	text := "It says something.\n(smi-rules 7)\n-- settings --\npathMatch: full\n-- policy.yaml --\n-- requests --\n" +
+		"a -> b:80  TCP  deny port\noutside -> b:80  h2  GET  /  'x: y'  shut\n" +
+		"-- policy2.yaml --\nkind: x\n-- requests2 --\na -> b:80  TCP  audit source\na -> b:80  GET  /  pass\n-- problems2 --\ninert X\n"
+	s, err := parseScenario("f.txtar", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !s.settings.PathFull || len(s.steps) != 2 || string(s.steps[1].policy) != "kind: x\n" || !reflect.DeepEqual(s.steps[1].problems, []string{"inert X"}) {
+		t.Errorf("got %+v", s)
+	}
+	var got []request
+	for _, step := range s.steps {
+		for _, r := range step.requests {
+			r.text = ""
+			got = append(got, r)
+		}
+	}
+	want := []request{
+		{at: "f.txtar:7", from: "a", to: "b", port: 80, wire: tcp, want: verdict{deny, "port"}},
+		{at: "f.txtar:8", from: outsider, to: "b", port: 80, wire: http2, method: "GET", target: "/",
+			headers: []policy.Header{{Name: "x", Value: "y"}}, want: verdict{outcome: shut}},
+		{at: "f.txtar:12", from: "a", to: "b", port: 80, wire: tcp, want: verdict{audit, "source"}},
+		{at: "f.txtar:13", from: "a", to: "b", port: 80, method: "GET", target: "/", want: verdict{outcome: allow}},
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got  %+v\nwant %+v", got, want)
 	}
 }
 
@@ -61,6 +92,15 @@ func TestParseErrors(t *testing.T) {
 		head + "a -> b:1 GET / deny path 'x: y'":           "f.txtar:4: header 'x: y' stands behind",
 		head + "a -> b:1 GET / 'x: y' 'x: z'":              "f.txtar:4: the verdict is missing",
 		head + "a -> b:1 GET / 'host: y' 'Host: z' reject": "f.txtar:4: 'Host: z' is a second Host",
+		head + "a -> b:1 TCP / deny port":                  "f.txtar:4: \"/ deny port\" is no verdict",
+		head + "a -> b:1 TCP 'x: y' deny port":             "f.txtar:4: header 'x: y' stands behind",
+		head + "a -> b:1 h2 GET reject":                    "f.txtar:4: \"a -> b:1 h2 GET reject\" is too short",
+		head + "a -> b:1 GET / audit":                      "f.txtar:4: \"audit\" is no verdict",
+		head + "a -> b:1 GET / shut":                       "f.txtar:4: only a caller from outside",
+		head + "a -> b:1 GET / pass\n-- policy3.yaml --\n": "f.txtar:5: the part -- policy3.yaml -- does not stand here",
+		head + "a -> b:1 GET / pass\n-- requests2 --\n":    "f.txtar:5: the part -- requests2 -- does not stand here",
+		head + "a -> b:1 GET / pass\n-- policy2.yaml --\n": "f.txtar:6: there is no request in step 2",
+		head + "a -> b:1 GET / pass\n-- settings --\nx: y": "f.txtar:5: \"x: y\" is no setting",
 		head + "a -> b:1 GET / reject\n-- more --\n":       "f.txtar:5: a scenario has no part named \"more\"",
 		head + "-- requests --\n":                          "f.txtar:4: there are two parts named requests",
 	} {

@@ -6,13 +6,13 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/wasmesh/wasmesh/controlplane/mesh"
 	"github.com/wasmesh/wasmesh/filters/policy"
 )
 
-// request is one line of a scenario:
+// request is one line of a scenario, a request or a connection to an opaque port:
 //
-//	caller -> service:port  METHOD  target  {'name: value'}  verdict
+//	caller -> service:port  [h2]  METHOD  target  {'name: value'}  verdict
+//	caller -> service:port  TCP  verdict
 //
 // Words are separated by blanks. A header stands in single quotes, in which ”
 // is one quote; headers are sent in the order and as often as they stand there.
@@ -20,42 +20,29 @@ import (
 type request struct {
 	at      string // file:line
 	text    string
-	from    string // a workload
+	from    string // a workload, or outside
 	to      string // a service
 	port    uint16
+	wire    wire
 	method  string
 	target  string
 	headers []policy.Header // names as written
 	want    verdict
 }
 
-// verdict is what a scenario expects and what a judge says.
-type verdict struct {
-	outcome outcome
-	// detail is the rule that allowed, as "namespace/name", or the reason of the
-	// denial; empty for a rejection, and where a judge cannot know.
-	detail string
-}
-
-type outcome string
+// wire is what the caller speaks.
+type wire string
 
 const (
-	allow  outcome = "allow"
-	deny   outcome = "deny"
-	reject outcome = "reject"
+	http1 wire = ""
+	http2 wire = "h2"
+	tcp   wire = "TCP"
 )
 
-func (v verdict) String() string {
-	if v.outcome == allow && v.detail != "" {
-		return "allow rule=" + v.detail
-	}
-	return strings.TrimSpace(string(v.outcome) + " " + v.detail)
-}
+// outsider is the caller that has neither a sidecar nor a certificate.
+const outsider = "outside"
 
-// reasons are those that a policy can give.
-var reasons = []policy.Reason{
-	policy.ReasonSource, policy.ReasonPort, policy.ReasonPath, policy.ReasonMethod, policy.ReasonHeader, policy.ReasonPolicy,
-}
+func (r request) outside() bool { return r.from == outsider }
 
 // host is the Host header of a request: that of the line, or what an application
 // that knows the service by name would send.
@@ -91,7 +78,7 @@ func parseRequests(file string, first int, text string) ([]request, error) {
 	return all, nil
 }
 
-const requestForm = `a request is: caller -> service:port METHOD target ['name: value' ...] verdict`
+const requestForm = `a request is: caller -> service:port METHOD target ['name: value' ...] verdict, a connection: caller -> service:port TCP verdict`
 
 func parseRequest(line string) (request, error) {
 	var r request
@@ -99,34 +86,55 @@ func parseRequest(line string) (request, error) {
 	if err != nil {
 		return r, err
 	}
-	if len(words) < 6 || words[1].text != "->" {
+	if len(words) < 5 || words[1].text != "->" {
 		return r, fmt.Errorf("%q is too short; %s", line, requestForm)
 	}
-	for _, w := range words[:5] {
+	rest := words[3:]
+	if w := wire(rest[0].text); w == http2 || w == tcp {
+		r.wire, rest = w, rest[1:]
+	}
+	plain := words[:len(words)-len(rest)]
+	if r.wire != tcp {
+		if len(rest) < 3 {
+			return r, fmt.Errorf("%q is too short; %s", line, requestForm)
+		}
+		r.method, r.target = rest[0].text, rest[1].text
+		plain, rest = words[:len(plain)+2], rest[2:]
+	}
+	for _, w := range plain {
 		if w.quoted {
 			return r, fmt.Errorf("'%s' stands in quotes, where only headers do; %s", w.text, requestForm)
 		}
 	}
-	r.from, r.method, r.target = words[0].text, words[3].text, words[4].text
+	r.from = words[0].text
 	to, port, ok := strings.Cut(words[2].text, ":")
 	n, err := strconv.ParseUint(port, 10, 16)
 	if !ok || err != nil || n == 0 {
 		return r, fmt.Errorf("%q is not service:port", words[2].text)
 	}
 	r.to, r.port = to, uint16(n)
-	rest := words[5:]
-	for len(rest) > 0 && rest[0].quoted {
-		h, err := parseHeader(rest[0].text)
+	if rest, err = r.parseHeaders(rest); err != nil {
+		return r, err
+	}
+	if r.want, err = parseVerdict(rest); err == nil && r.want.outcome == shut && !r.outside() {
+		err = fmt.Errorf("only a caller from %s finds a door shut", outsider)
+	}
+	return r, err
+}
+
+// parseHeaders takes the headers off the words and returns the others.
+func (r *request) parseHeaders(words []word) ([]word, error) {
+	for r.wire != tcp && len(words) > 0 && words[0].quoted {
+		h, err := parseHeader(words[0].text)
 		if err != nil {
-			return r, err
+			return nil, err
 		}
 		if strings.EqualFold(h.Name, "host") && len(r.others()) < len(r.headers) {
-			return r, fmt.Errorf("'%s' is a second Host, which no proxy accepts", rest[0].text)
+			return nil, fmt.Errorf("'%s' is a second Host, which no proxy accepts", words[0].text)
 		}
-		r.headers, rest = append(r.headers, h), rest[1:]
+		r.headers, words = append(r.headers, h), words[1:]
 	}
-	r.want, err = parseVerdict(rest)
-	return r, err
+	return words, nil
 }
 
 func parseHeader(text string) (policy.Header, error) {
@@ -136,36 +144,6 @@ func parseHeader(text string) (policy.Header, error) {
 	}
 	return policy.Header{Name: name, Value: strings.TrimPrefix(value, " ")}, nil
 }
-
-func parseVerdict(words []word) (verdict, error) {
-	var texts []string
-	for _, w := range words {
-		if w.quoted {
-			return verdict{}, fmt.Errorf("header '%s' stands behind the verdict; headers follow the target", w.text)
-		}
-		texts = append(texts, w.text)
-	}
-	switch {
-	case len(texts) == 0:
-		return verdict{}, fmt.Errorf("the verdict is missing; %s", verdictForm)
-	case len(texts) == 1 && texts[0] == string(reject):
-		return verdict{outcome: reject}, nil
-	case len(texts) == 2 && texts[0] == string(deny):
-		if !slices.Contains(reasons, policy.Reason(texts[1])) {
-			return verdict{}, fmt.Errorf("%q is no reason; reasons are %q", texts[1], reasons)
-		}
-		return verdict{deny, texts[1]}, nil
-	case len(texts) == 2 && texts[0] == string(allow):
-		rule, ok := strings.CutPrefix(texts[1], "rule=")
-		if _, named := mesh.ParseName(rule); !ok || !named {
-			return verdict{}, fmt.Errorf("%q is not rule=namespace/name", texts[1])
-		}
-		return verdict{allow, rule}, nil
-	}
-	return verdict{}, fmt.Errorf("%q is no verdict; %s", strings.Join(texts, " "), verdictForm)
-}
-
-const verdictForm = `a verdict is: allow rule=namespace/name, or deny REASON, or reject`
 
 // word is one word of a line; quoted tells a header from the rest.
 type word struct {

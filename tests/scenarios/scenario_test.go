@@ -10,14 +10,22 @@ import (
 	"strings"
 
 	"golang.org/x/tools/txtar"
+
+	"github.com/wasmesh/wasmesh/controlplane/smi"
 )
 
-// scenario is one behaviour: what it says, the policy, and what becomes of
-// requests under it.
+// scenario is one behaviour: what it says, and what becomes of requests under a
+// policy, or under several that are edits of each other.
 type scenario struct {
 	name     string
 	file     string
 	rows     []int
+	settings smi.Settings
+	steps    []step
+}
+
+// step is one policy and what it leads to.
+type step struct {
 	policy   []byte
 	requests []request
 	// problems are what the control plane has to say about the policy, one a
@@ -30,11 +38,16 @@ const (
 	policyFile   = "policy.yaml"
 	requestsFile = "requests"
 	problemsFile = "problems"
+	settingsFile = "settings"
 )
+
+// partName is policy.yaml, requests or problems, from the second step on with
+// the step's number.
+var partName = regexp.MustCompile(`^(policy|requests|problems)([2-9]?)(\.yaml)?$`)
 
 // parseScenario reads a scenario. Every error names file and line.
 func parseScenario(file string, text []byte) (scenario, error) {
-	s := scenario{file: file, name: strings.TrimSuffix(filepath.Base(file), ".txtar")}
+	s := scenario{file: file, name: strings.TrimSuffix(filepath.Base(file), ".txtar"), settings: settings()}
 	archive := txtar.Parse(text)
 	var err error
 	if s.rows, err = rowsOf(string(archive.Comment)); err != nil {
@@ -47,26 +60,64 @@ func parseScenario(file string, text []byte) (scenario, error) {
 			return s, fmt.Errorf("%s:%d: there are two parts named %s", file, line, part.Name)
 		}
 		seen[part.Name] = true
-		switch part.Name {
-		case policyFile:
-			s.policy = part.Data
-		case requestsFile:
-			if s.requests, err = parseRequests(file, line+1, string(part.Data)); err != nil {
-				return s, err
-			}
-		case problemsFile:
-			s.problems = linesOf(string(part.Data))
-		default:
-			return s, fmt.Errorf("%s:%d: a scenario has no part named %q; it has %s, %s and, where there are some, %s",
-				file, line, part.Name, policyFile, requestsFile, problemsFile)
+		if err := s.add(line, part); err != nil {
+			return s, err
 		}
 		line += 1 + strings.Count(string(part.Data), "\n")
 	}
-	switch {
-	case !seen[policyFile]:
+	if !seen[policyFile] {
 		return s, fmt.Errorf("%s:%d: the part -- %s -- is missing; leave it empty for no policy at all", file, line, policyFile)
-	case len(s.requests) == 0:
-		return s, fmt.Errorf("%s:%d: there is no request in it, so it could not fail", file, line)
+	}
+	for i, step := range s.steps {
+		if len(step.requests) == 0 {
+			return s, fmt.Errorf("%s:%d: there is no request in step %d, so it could not fail", file, line, i+1)
+		}
+	}
+	return s, nil
+}
+
+// add reads one part, which begins at a line of the file.
+func (s *scenario) add(line int, part txtar.File) (err error) {
+	if part.Name == settingsFile {
+		if s.settings, err = parseSettings(string(part.Data)); err != nil {
+			return fmt.Errorf("%s:%d: %w", s.file, line, err)
+		}
+		return nil
+	}
+	m := partName.FindStringSubmatch(part.Name)
+	if m == nil || (m[1] == "policy") != (m[3] != "") {
+		return fmt.Errorf("%s:%d: a scenario has no part named %q; it has %s, %s and, where there are some, %s and %s; a second step has policy2.yaml, requests2 and problems2",
+			s.file, line, part.Name, policyFile, requestsFile, problemsFile, settingsFile)
+	}
+	number := 1
+	if m[2] != "" {
+		number = int(m[2][0] - '0')
+	}
+	switch {
+	case m[1] == "policy" && number == len(s.steps)+1:
+		s.steps = append(s.steps, step{policy: part.Data})
+	case m[1] == "policy" || number != len(s.steps):
+		return fmt.Errorf("%s:%d: the part -- %s -- does not stand here; each step is a policy, then its requests, then its problems", s.file, line, part.Name)
+	case m[1] == requestsFile:
+		s.steps[number-1].requests, err = parseRequests(s.file, line+1, string(part.Data))
+	default:
+		s.steps[number-1].problems = linesOf(string(part.Data))
+	}
+	return err
+}
+
+// parseSettings reads settings of the whole mesh, one "name: value" a line.
+func parseSettings(text string) (smi.Settings, error) {
+	s := settings()
+	for _, line := range linesOf(text) {
+		switch line {
+		case "pathMatch: full":
+			s.PathFull = true
+		case "pathMatch: prefix":
+			s.PathFull = false
+		default:
+			return s, fmt.Errorf("%q is no setting; there is pathMatch: full, or prefix", line)
+		}
 	}
 	return s, nil
 }

@@ -1,6 +1,6 @@
 // Package scenarios holds the behaviours of the mesh's policies, each a page in
 // testdata, before four judges that must agree: the policy package, the compiled
-// module offline, real sidecars, and the explain command.
+// module offline, real sidecars by two roads, and the explain command.
 //
 // It never judges with fewer than all four, never skips, and knows no rule of
 // its own: what a page says is what is wanted. README.md tells how to add one.
@@ -8,8 +8,8 @@ package scenarios
 
 import (
 	"context"
-	"errors"
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -17,7 +17,6 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/wasmesh/wasmesh/controlplane/mesh"
 	"github.com/wasmesh/wasmesh/tests/rig"
 )
 
@@ -26,135 +25,126 @@ func TestScenarios(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	judges, sidecars := seat(t)
-	scenarios, requests := 0, 0
+	// Those with settings of their own come last: each needs a mesh of its own.
+	slices.SortStableFunc(all, func(a, b scenario) int {
+		return strings.Compare(fmt.Sprint(a.settings), fmt.Sprint(b.settings))
+	})
+	c := seat(t)
 	for _, s := range all {
-		t.Run(s.name, func(t *testing.T) {
-			scenarios++
-			requests += len(s.requests)
-			play(t, s, judges)
-		})
+		t.Run(s.name, func(t *testing.T) { c.play(t, s) })
+		t.Run(s.name+"/permissive", func(t *testing.T) { c.play(t, permissively(s)) })
 	}
-	if err := sidecars.late(); err != nil {
-		t.Error(err)
-	}
-	report(os.Stdout, judges)
-	if one := flag.Lookup("test.run").Value.String(); scenarios == 0 || scenarios != len(all) && !strings.Contains(one, "/") {
-		t.Errorf("%d of %d scenarios were played", scenarios, len(all))
-	}
-	for _, b := range judges {
-		if b.scenarios != scenarios || b.requests != requests {
-			t.Errorf("%s judged %d scenarios with %d requests of %d with %d", b.name, b.scenarios, b.requests, scenarios, requests)
-		}
-	}
+	c.adjourn(t, 2*len(all))
 }
 
-// play has all judges hear a scenario, at the same time, and fails with every
-// verdict that is not the wanted one.
-func play(t *testing.T, s scenario, judges []*bench) {
-	st, err := setStage(t.TempDir(), s)
-	if err != nil {
+// court is the judges, with what all of them should have judged.
+type court struct {
+	// judges are asked at the same time, those of one turn after each other.
+	turns     [][]*bench
+	house     *house
+	scenarios int
+	steps     int
+	requests  int
+	outside   int
+}
+
+// play has all judges hear a scenario and fails with every verdict that is not
+// the wanted one.
+func (c *court) play(t *testing.T, s scenario) {
+	c.scenarios++
+	if err := c.house.open(s.settings); err != nil {
 		t.Fatal(err)
 	}
-	if err := st.surprises(); err != nil {
-		t.Error(err)
-	}
-	calls := callsOf(t, st)
-	wrong := make([][]error, len(judges))
-	var hearings sync.WaitGroup
-	for i, b := range judges {
-		hearings.Go(func() { wrong[i] = b.hear(t.Context(), st, calls) })
-	}
-	hearings.Wait()
-	for _, errs := range wrong {
-		for _, err := range errs {
+	var before *stage
+	for _, step := range s.steps {
+		st, err := setStage(t.TempDir(), s, step)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := st.surprises(); err != nil {
 			t.Error(err)
 		}
+		st.before = before
+		calls, err := callsOf(st)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.hear(t, st, calls)
+		before = &st
 	}
 }
 
-// seat builds what is judged and brings the four judges together.
-func seat(t *testing.T) ([]*bench, *envoy) {
+func (c *court) hear(t *testing.T, st stage, calls []call) {
+	c.steps++
+	for _, call := range calls {
+		c.requests++
+		if call.outside() {
+			c.outside++
+		}
+	}
+	wrong := make([][]error, len(c.turns))
+	var hearings sync.WaitGroup
+	for i, turn := range c.turns {
+		hearings.Go(func() {
+			for _, b := range turn {
+				wrong[i] = append(wrong[i], b.hear(t.Context(), st, calls)...)
+			}
+		})
+	}
+	hearings.Wait()
+	for _, err := range slices.Concat(wrong...) {
+		t.Error(err)
+	}
+}
+
+// adjourn reports, and fails if something was left out. scenarios is how many
+// there are; a run that asks for some of them plays fewer.
+func (c *court) adjourn(t *testing.T, scenarios int) {
+	judges := slices.Concat(c.turns...)
+	report(os.Stdout, judges)
+	fmt.Printf("%d edits, the slowest in %v; %d requests while they took effect\n", c.house.edits, c.house.slowest, c.house.polls)
+	if err := c.house.late(); err != nil {
+		t.Error(err)
+	}
+	if one := flag.Lookup("test.run").Value.String(); c.scenarios == 0 || c.scenarios != scenarios && !strings.Contains(one, "/") {
+		t.Errorf("%d of %d scenarios were played", c.scenarios, scenarios)
+	}
+	for _, b := range judges {
+		want := c.requests
+		if !b.hearsOutside() {
+			want -= c.outside
+		}
+		if b.steps != c.steps || b.requests != want {
+			t.Errorf("%s judged %d steps with %d requests of %d with %d", b.name, b.steps, b.requests, c.steps, want)
+		}
+	}
+}
+
+// seat builds what is judged and brings the judges together.
+func seat(t *testing.T) *court {
 	t.Helper()
-	ctx := t.Context()
-	programs, err := rig.Build(ctx, t.TempDir(), filepath.Join("..", ".."))
+	alone(t)
+	programs, err := rig.Build(t.Context(), t.TempDir(), filepath.Join("..", ".."))
 	if err != nil {
 		t.Fatal(err)
 	}
-	offline, err := newWazero(ctx, programs.Module)
+	offline, err := newWazero(t.Context(), programs.Module)
 	if err != nil {
 		t.Fatal(err)
 	}
+	h := &house{programs: programs, folder: t.TempDir()}
 	t.Cleanup(func() {
+		if err := h.stop(); err != nil {
+			t.Error(err)
+		}
 		if err := offline.module.Close(context.Background()); err != nil {
 			t.Error(err)
 		}
 	})
-	sidecars := startEnvoy(t, programs)
-	return []*bench{
-		{name: "native", judge: &native{}},
-		{name: "wazero", judge: offline},
-		{name: "envoy", judge: sidecars},
-		{name: "explain", judge: &explainer{program: programs.Wasmesh}},
-	}, sidecars
-}
-
-// startEnvoy starts the mesh of the cast, once for all scenarios.
-func startEnvoy(t *testing.T, programs rig.Programs) *envoy {
-	t.Helper()
-	alone(t)
-	st, err := setStage(t.TempDir(), scenario{file: castFile})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := st.surprises(); err != nil {
-		t.Fatal(err)
-	}
-	var members []mesh.Name
-	for _, w := range st.snapshot.Workloads {
-		members = append(members, w.Name)
-	}
-	apps, err := startApplications(t.Context(), st.snapshot)
-	if err != nil {
-		t.Fatal(err)
-	}
-	running, err := rig.Start(context.Background(), rig.Options{
-		Manifests: st.folder, Settings: settings(), Workloads: members, Programs: programs,
-	})
-	if err != nil {
-		t.Fatal(errors.Join(err, apps.stop()))
-	}
-	e := &envoy{mesh: running, watched: st.folder, empty: st.snapshot, applications: apps}
-	t.Cleanup(func() {
-		if err := e.stop(); err != nil {
-			t.Error(err)
-		}
-	})
-	return e
-}
-
-// shownByRequests are the rows of the rules that speak of access and routes,
-// without those that need more than one policy or something else than HTTP/1.
-var shownByRequests = []int{
-	1, 2, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 27, 28, 29, 30, 31,
-	36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47, 48, 49, 50, 51,
-}
-
-// TestRowsAreCovered wants a scenario for every rule that a request can show.
-func TestRowsAreCovered(t *testing.T) {
-	all, err := readScenarios()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var covered []int
-	for _, s := range all {
-		covered = append(covered, s.rows...)
-	}
-	slices.Sort(covered)
-	t.Log("rows covered:", slices.Compact(slices.Clone(covered)))
-	for _, row := range shownByRequests {
-		if !slices.Contains(covered, row) {
-			t.Errorf("no scenario covers smi-rules %d", row)
-		}
-	}
+	return &court{house: h, turns: [][]*bench{
+		{{name: "native", judge: &native{}}},
+		{{name: "wazero", judge: offline}},
+		{{name: "envoy", judge: &envoy{h, throughSidecar}}, {name: "envoy, around the caller's sidecar", judge: &envoy{h, straight}}},
+		{{name: "explain", judge: &explainer{program: programs.Wasmesh}}},
+	}}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"strconv"
 	"strings"
@@ -15,16 +14,20 @@ import (
 	"github.com/wasmesh/wasmesh/controlplane/xds"
 	"github.com/wasmesh/wasmesh/filters/config"
 	"github.com/wasmesh/wasmesh/filters/guest"
-	"github.com/wasmesh/wasmesh/filters/policy"
-	"github.com/wasmesh/wasmesh/filters/traffic"
 	"github.com/wasmesh/wasmesh/filters/wasmtest"
 )
 
-// wazero runs the compiled module offline, one VM for each server, and pushes
-// each scenario's policy to it as a live edit.
+// wazero runs the compiled module offline, a VM for each form at each server, and
+// pushes each policy to it as a live edit.
 type wazero struct {
 	module  *wasmtest.Module
-	plugins map[mesh.Name]*wasmtest.Plugin
+	plugins map[place]*wasmtest.Plugin
+}
+
+// place is where a plugin runs: which form at which server.
+type place struct {
+	server mesh.Name
+	form   config.Form
 }
 
 func newWazero(ctx context.Context, file string) (*wazero, error) {
@@ -33,34 +36,47 @@ func newWazero(ctx context.Context, file string) (*wazero, error) {
 		return nil, err
 	}
 	module, err := wasmtest.Compile(ctx, wasm)
-	return &wazero{module, map[mesh.Name]*wasmtest.Plugin{}}, err
+	return &wazero{module, map[place]*wasmtest.Plugin{}}, err
 }
 
-func (*wazero) tellsRule() bool { return false }
+func (*wazero) tellsRule() bool    { return false }
+func (*wazero) hearsOutside() bool { return false }
 
 func (w *wazero) begin(ctx context.Context, s stage) error {
 	for _, server := range s.snapshot.Workloads {
-		if len(server.Ports) == 0 {
-			continue
+		forms := map[config.Form]bool{}
+		for _, p := range server.Ports {
+			forms[formOf(p)] = true
 		}
-		if err := w.push(ctx, s.snapshot, server); err != nil {
-			return err
+		for form := range forms {
+			if err := w.push(ctx, s.snapshot, server, form); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
 }
 
-func (w *wazero) push(ctx context.Context, s *mesh.Snapshot, server mesh.Workload) (err error) {
+// formOf is the form of the module that decides at a port.
+func formOf(p mesh.WorkloadPort) config.Form {
+	if p.Protocol.Opaque() {
+		return config.Connections
+	}
+	return config.Access
+}
+
+func (w *wazero) push(ctx context.Context, s *mesh.Snapshot, server mesh.Workload, form config.Form) (err error) {
 	c := config.Config{
-		Form: config.Access, Destination: server.Name.String(), Version: xds.PolicyVersion(s, server),
+		Form: form, Destination: server.Name.String(), Version: xds.PolicyVersion(s, server),
 		Mode: server.Mode, Table: xds.Table(s, server).Encode(),
 	}
-	if running := w.plugins[server.Name]; running != nil {
-		w.plugins[server.Name], err = running.Update(ctx, c.Encode())
+	at := place{server.Name, form}
+	if running := w.plugins[at]; running != nil {
+		w.plugins[at], err = running.Update(ctx, c.Encode())
 		return err
 	}
-	w.plugins[server.Name], err = w.module.StartPlugin(ctx, wasmtest.Options{Now: time.Unix(noon, 0)},
-		wasmtest.PluginConfig{Name: "access", Configuration: c.Encode()})
+	w.plugins[at], err = w.module.StartPlugin(ctx, wasmtest.Options{Now: time.Unix(noon, 0)},
+		wasmtest.PluginConfig{Name: fmt.Sprint(form), Configuration: c.Encode()})
 	return err
 }
 
@@ -71,15 +87,19 @@ const (
 )
 
 func (w *wazero) ask(ctx context.Context, c call) (verdict, error) {
-	facts, label, err := connectionFacts(c)
+	facts, err := connectionFacts(c)
 	if err != nil {
 		return verdict{}, err
 	}
-	plugin := w.plugins[c.server.Name]
-	before := denials(plugin)
-	stream := plugin.HTTP(wasmtest.StreamInfo{Properties: wasmtest.Properties{
+	plugin := w.plugins[place{c.server.Name, formOf(c.port)}]
+	info := wasmtest.StreamInfo{Properties: wasmtest.Properties{
 		wasmtest.Path("filter_state", guest.ConnectionKey): wasmtest.Text(facts),
-	}})
+	}}
+	if c.wire == tcp {
+		return connect(ctx, plugin, info, c)
+	}
+	before := counters(plugin)
+	stream := plugin.HTTP(info)
 	var headers []wasmtest.Pair
 	for _, h := range filterHeaders(c.request) {
 		headers = append(headers, wasmtest.Pair{Name: h.Name, Value: h.Value})
@@ -87,79 +107,80 @@ func (w *wazero) ask(ctx context.Context, c call) (verdict, error) {
 	result := stream.RequestHeaders(ctx, headers, true)
 	passed := stream.Upstream().Headers != nil
 	stream.Done(ctx)
-	series := func(r policy.Reason) string {
-		return traffic.DenialSeries(label, c.server.Name.String(), string(r))
-	}
-	reason, err := deniedFor(series, before, denials(plugin))
+	counted, err := tally(c, before, counters(plugin))
 	if err != nil {
 		return verdict{}, err
 	}
 	switch {
-	case result.Reply == nil && result.Action == wasmtest.Continue && passed && reason == policy.ReasonNone:
-		return verdict{outcome: allow}, nil
-	case result.Reply != nil && !passed && result.Reply.Status == statusOf(reason):
-		return refusal(reason), nil
+	case counted.passes() && result.Reply == nil && result.Action == wasmtest.Continue && passed:
+		return counted, nil
+	case !counted.passes() && result.Reply != nil && !passed && result.Reply.Status == statusOf(counted):
+		return counted, nil
 	}
-	return verdict{}, fmt.Errorf("the filter %s, its reply is %+v, the request went on: %v, a denial was counted for: %q",
-		result.Action, result.Reply, passed, reason)
+	return verdict{}, fmt.Errorf("the filter %s, its reply is %+v, the request went on: %v, and it counted %s",
+		result.Action, result.Reply, passed, counted)
 }
 
-// connectionFacts is what Envoy tells the filter of the caller's connection, and
-// the name under which the filter counts it.
-func connectionFacts(c call) (facts, label string, err error) {
+// connect opens two connections to an opaque port, one on which the client
+// speaks first and one on which the server does: what is said must not matter.
+func connect(ctx context.Context, plugin *wasmtest.Plugin, info wasmtest.StreamInfo, c call) (verdict, error) {
+	var first verdict
+	for _, serverSpeaks := range []bool{false, true} {
+		before := counters(plugin)
+		conn := plugin.TCP(info)
+		conn.Open(ctx)
+		if serverSpeaks {
+			conn.UpstreamData(ctx, []byte("x"), false)
+		} else {
+			conn.DownstreamData(ctx, []byte("x"), false)
+		}
+		closed, heard := conn.Closed(), len(conn.ToUpstream())+len(conn.ToDownstream())
+		conn.Close(ctx, wasmtest.CloseRemote)
+		counted, err := tally(c, before, counters(plugin))
+		switch {
+		case err != nil:
+			return verdict{}, err
+		case counted.passes() != (heard == 1) || counted.passes() == closed:
+			return verdict{}, fmt.Errorf("the filter counted %s; the connection is closed: %v, bytes that passed: %d", counted, closed, heard)
+		case serverSpeaks && counted != first:
+			return verdict{}, fmt.Errorf("the filter says %s where the client speaks first and %s where the server does", first, counted)
+		}
+		first = counted
+	}
+	return first, nil
+}
+
+// connectionFacts is what Envoy tells the filter of the caller's connection.
+func connectionFacts(c call) (string, error) {
 	dns, err := ca.Label(c.caller.Name, ca.KindWorkload)
-	facts = strings.NewReplacer(
+	facts := strings.NewReplacer(
 		"%DOWNSTREAM_PEER_URI_SAN%", mesh.SPIFFEID(trustDomain, c.caller.ServiceAccount),
 		"%DOWNSTREAM_PEER_DNS_SAN%", dns,
 		"%DOWNSTREAM_PEER_CERT_V_END(%s)%", strconv.Itoa(expires),
-	).Replace(guest.ConnectionFormat + strconv.Itoa(int(c.port)))
+	).Replace(guest.ConnectionFormat + strconv.Itoa(int(c.port.Port)))
 	if strings.Contains(facts, "%") {
 		err = errors.Join(err, fmt.Errorf("guest.ConnectionFormat has something that the test does not know: %s", facts))
 	}
-	return facts, c.caller.Name.String(), err
+	return facts, err
 }
 
-// statusOf is what a caller is answered.
-func statusOf(r policy.Reason) int {
-	switch r {
-	case policy.ReasonNone:
-		return 200
-	case policy.ReasonReject:
+// statusOf is what a refused caller is answered.
+func statusOf(v verdict) int {
+	if v.outcome == reject {
 		return 400
 	}
 	return 403
 }
 
-// prefix is what Envoy puts before the name of a filter's metric.
-const prefix = "wasmcustom."
-
-// denials are the counters of refused requests, by full name.
-func denials(p *wasmtest.Plugin) map[string]uint64 {
+// counters are those that tell verdicts, by full name.
+func counters(p *wasmtest.Plugin) map[string]uint64 {
 	counts := map[string]uint64{}
 	for _, m := range p.VM().Proxy().Metrics() {
-		if m.Kind == wasmtest.Counter && strings.HasPrefix(m.Name, prefix+traffic.Denials) {
-			counts[m.Name] = m.Value
+		for _, name := range tallied {
+			if m.Kind == wasmtest.Counter && strings.HasPrefix(m.Name, prefix+name) {
+				counts[m.Name] = m.Value
+			}
 		}
 	}
 	return counts
-}
-
-// deniedFor compares the counters before and after a request. It wants at most
-// one denial, in the series of that caller, and returns its reason.
-func deniedFor(series func(policy.Reason) string, before, after map[string]uint64) (policy.Reason, error) {
-	found := policy.ReasonNone
-	for _, r := range append([]policy.Reason{policy.ReasonReject}, reasons...) {
-		name := prefix + series(r)
-		if after[name] == before[name]+1 {
-			found = r
-		}
-	}
-	expected := maps.Clone(before)
-	if found != policy.ReasonNone {
-		expected[prefix+series(found)]++
-	}
-	if !maps.Equal(expected, after) {
-		return found, fmt.Errorf("the denial counters went from %v to %v", before, after)
-	}
-	return found, nil
 }
