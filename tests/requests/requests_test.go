@@ -27,7 +27,7 @@ const (
 	// connection with malformed frames a second later.
 	atOnce = 64
 	// settleTime is for what might arrive after its answer.
-	settleTime = 300 * time.Millisecond
+	settleTime = 700 * time.Millisecond
 	// honestMark ends the id of the request that follows a hostile one.
 	honestMark = "-honest"
 )
