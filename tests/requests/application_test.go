@@ -103,8 +103,10 @@ func (a *applications) take() map[string][]arrival {
 	return taken
 }
 
-// serve reads one request, notes it, and answers 200; or, to an upgrade for a
-// path that ends with /accept, 101.
+// serve reads one request, notes it, and answers 200. An upgrade it declines so
+// too, unless the path ends with /accept: then the answer is 101. To a path that
+// ends with /stream or /pretend the answer takes a while, and to the latter it
+// also names the protocol, as if that had changed.
 func (a *applications) serve(in *bufio.Reader, conn net.Conn, k kind) error {
 	r := arrival{kind: k}
 	header, err := readHead(in, &r)
@@ -122,8 +124,9 @@ func (a *applications) serve(in *bufio.Reader, conn net.Conn, k kind) error {
 		r.fault += early(in, conn)
 	}
 	a.note(r)
-	if upgrade && strings.HasSuffix(readLiterally(r.target), "/accept") {
-		return tunnel(in, conn, r.id, header["upgrade"][0])
+	if upgrade {
+		// Who declines reads on: what comes next is a request to it.
+		return answerUpgrade(in, conn, r)
 	}
 	if err := skipBody(in, header, func(fault string) {
 		a.note(arrival{kind: k, id: r.id, fault: fault})
@@ -205,16 +208,40 @@ func early(in *bufio.Reader, conn net.Conn) string {
 	return fmt.Sprintf("before its upgrade was answered, it was followed by %.200q; ", bytes)
 }
 
-// tunnel accepts an upgrade. What follows belongs to the two ends.
-func tunnel(in io.Reader, conn net.Conn, id, protocol string) error {
-	_, err := fmt.Fprintf(conn, "HTTP/1.1 101 Switching Protocols\r\n%s: %s\r\nConnection: Upgrade\r\nUpgrade: %s\r\n\r\n", echoHeader, id, protocol)
-	if err != nil {
+// answerUpgrade accepts an upgrade, after which everything belongs to the two
+// ends, or declines it.
+func answerUpgrade(in io.Reader, conn net.Conn, r arrival) error {
+	const protocol = "Connection: Upgrade\r\nUpgrade: websocket\r\n"
+	head := func(status, fields string) error {
+		_, err := fmt.Fprintf(conn, "HTTP/1.1 %s\r\n%s: %s\r\n%s\r\n", status, echoHeader, r.id, fields)
 		return err
 	}
-	if _, err := io.Copy(io.Discard, in); err != nil {
-		return err
+	path := readLiterally(r.target)
+	switch path[strings.LastIndexByte(path, '/')+1:] {
+	case "accept":
+		if err := head("101 Switching Protocols", protocol); err != nil {
+			return err
+		}
+		_, err := io.Copy(io.Discard, in)
+		return errors.Join(io.EOF, err)
+	case "pretend":
+		return trickle(conn, head("200 OK", protocol+"Transfer-Encoding: chunked\r\n"))
+	case "stream":
+		return trickle(conn, head("200 OK", "Transfer-Encoding: chunked\r\n"))
 	}
-	return io.EOF
+	return head("200 OK", "Content-Length: 0\r\n")
+}
+
+// trickle sends a body that takes longer than a caller needs to go on.
+func trickle(conn net.Conn, err error) error {
+	if err == nil {
+		_, err = io.WriteString(conn, "1\r\na\r\n")
+	}
+	time.Sleep(12 * pause)
+	if err == nil {
+		_, err = io.WriteString(conn, "0\r\n\r\n")
+	}
+	return err
 }
 
 // skipBody reads a body and its trailers; roles in trailers are told as a fault,

@@ -27,7 +27,9 @@ const (
 	// connection with malformed frames a second later.
 	atOnce = 64
 	// settleTime is for what might arrive after its answer.
-	settleTime = 300 * time.Millisecond
+	settleTime = 700 * time.Millisecond
+	// leastShapes is how many the corpus had when it was last counted; it grows.
+	leastShapes = 290
 	// honestMark ends the id of the request that follows a hostile one.
 	honestMark = "-honest"
 )
@@ -72,6 +74,9 @@ func TestRequests(t *testing.T) {
 	shapes, err := readCorpus()
 	if err != nil {
 		t.Fatal(err)
+	}
+	if len(shapes) < leastShapes {
+		t.Errorf("the corpus has only %d shapes", len(shapes))
 	}
 	n := startNetwork(t)
 	all := append(shapes, generated()...)
