@@ -82,6 +82,8 @@ func (c *Compiled) Case(r world.Request, t *Tally) (policy.Verdict, error) {
 	}
 	answer := c.reference.Answer(r.Reference(readings(r.Target)))
 	t.count(verdict, answer)
+	// Counted only: the policy does not decide about opaque connections yet. Once
+	// it does, this is the answer to compare with.
 	if c.AllowsConnection(r) {
 		t.Connections++
 	}
