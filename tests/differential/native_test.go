@@ -135,12 +135,13 @@ func (n *native) ask(e *nativeEnvoy, a *judge.Answered, r world.Request, want po
 		return fmt.Errorf("envoy's RBAC: %w", err)
 	}
 	// It knows one reading of a path, so that it can only allow more.
-	parameters := strings.ContainsAny(r.Target, ";") || strings.Contains(strings.ToLower(r.Target), "%3b")
+	path, _ := policy.Normalize(r.Target)
+	two := path.Literal != path.Stripped
 	switch {
 	case want.Reason == policy.ReasonReject && status != 400:
 		n.alone++
 		return nil
-	case parameters && !want.Allow && (status == 200 || status == 403):
+	case two && !want.Allow && (status == 200 || status == 403):
 		n.oneWay++
 		return nil
 	case status != statusOf(want):

@@ -47,10 +47,13 @@ func (n *native) ask(_ context.Context, c call) (verdict, error) {
 	}))), nil
 }
 
-// filterHeaders are a request's headers as Envoy hands them to a filter: pseudo
-// headers first, Host as one of them, and names in lower case. The scheme is that
-// of the caller, whose sidecar adds TLS to it.
-func filterHeaders(r request) []policy.Header {
+// filterHeaders are a request's headers as Envoy hands them to a filter.
+func filterHeaders(r request) []policy.Header { return policy.Join(headerLines(r)) }
+
+// headerLines are a request's headers one by one: pseudo headers first, Host as
+// one of them, and names in lower case. The scheme is that of the caller, whose
+// sidecar adds TLS to it.
+func headerLines(r request) []policy.Header {
 	all := []policy.Header{
 		{Name: ":authority", Value: r.host()},
 		{Name: ":path", Value: r.target},
@@ -60,5 +63,5 @@ func filterHeaders(r request) []policy.Header {
 	for _, h := range r.others() {
 		all = append(all, policy.Header{Name: strings.ToLower(h.Name), Value: h.Value})
 	}
-	return policy.Join(all)
+	return all
 }

@@ -140,7 +140,7 @@ func sendHTTP2(conn net.Conn, r request, id string) (int, error) {
 	var block bytes.Buffer
 	encoder := hpack.NewEncoder(&block)
 	fields := []hpack.HeaderField{{Name: idHeader, Value: id}}
-	for _, h := range filterHeaders(r) {
+	for _, h := range headerLines(r) {
 		fields = append(fields, hpack.HeaderField{Name: h.Name, Value: strings.Trim(h.Value, " \t")})
 	}
 	// Pseudo headers come first.
