@@ -39,24 +39,29 @@ func (s *Set) Add(destination mesh.Name, e *accesslogv3.TCPAccessLogEntry, at ti
 	if !known {
 		return
 	}
+	lose := func(l Loss) {
+		if final { // else its final entry will tell
+			s.lose(l)
+		}
+	}
 	k := key{destination: destination}
 	tags := common.GetCustomTags()
 	port, err := strconv.ParseUint(tags[TagPort], 10, 16)
 	if err != nil || port == 0 {
-		s.lose(Loss{Cause: Unreadable, Destination: destination})
+		lose(Loss{Cause: Unreadable, Destination: destination})
 		return
 	}
 	k.port = uint16(port)
 	var cause Cause
 	if k.source, cause = s.source(common.GetTlsProperties()); cause != "" {
-		s.lose(Loss{Cause: cause, Destination: destination, Port: k.port})
+		lose(Loss{Cause: cause, Destination: destination, Port: k.port})
 		return
 	}
 	var isHTTP bool
 	if k.method, isHTTP = tags[TagMethod]; !isHTTP {
 		k.opaque = true
 	} else if k.path, isHTTP = readable(k.method, tags[TagPath]); !isHTTP {
-		s.lose(Loss{Cause: Unreadable, Destination: destination, Source: k.source, Port: k.port})
+		lose(Loss{Cause: Unreadable, Destination: destination, Source: k.source, Port: k.port})
 		return
 	}
 	code := tags[TagCode]

@@ -124,7 +124,9 @@ func (s *Set) count(k key, final, notFound bool, at time.Time) {
 	o := s.seen[k]
 	if o == nil {
 		if cause := s.full(k); cause != "" {
-			s.lose(Loss{Cause: cause, Destination: k.destination, Source: k.source, Port: k.port, Method: k.method})
+			if final {
+				s.lose(Loss{Cause: cause, Destination: k.destination, Source: k.source, Port: k.port, Method: k.method})
+			}
 			return
 		}
 		o = &Observation{

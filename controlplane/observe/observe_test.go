@@ -111,6 +111,9 @@ func TestEntries(t *testing.T) {
 			"lost 1 no identity ->shop/store:80 "},
 		"it has not ended": {with(good(), func(c *accesslogv3.AccessLogCommon) { c.AccessLogType = accesslogv3.AccessLogType_DownstreamPeriodic }),
 			"shop/web->shop/store:80 GET /books x0 nf0 00-00"},
+		"plaintext that has not ended": {with(good(), func(c *accesslogv3.AccessLogCommon) {
+			c.TlsProperties, c.AccessLogType = nil, accesslogv3.AccessLogType_TcpUpstreamConnected
+		}), ""},
 		"its sidecar answered": {with(good(), func(c *accesslogv3.AccessLogCommon) { c.UpstreamRemoteAddress = nil }), ""},
 		"of another kind":      {with(good(), func(c *accesslogv3.AccessLogCommon) { c.AccessLogType = accesslogv3.AccessLogType_DownstreamStart }), ""},
 		"nothing":              {nil, ""},
@@ -152,6 +155,9 @@ func TestBounds(t *testing.T) {
 	for i := range observe.MaxPaths + 5 {
 		s.Add(store, entry("80", "GET", fmt.Sprintf("/%d", i), "200", web), noon)
 	}
+	open := entry("80", "GET", "/more", "0", web)
+	open.CommonProperties.AccessLogType = accesslogv3.AccessLogType_DownstreamPeriodic
+	s.Add(store, open, noon) // its end will be counted
 	s.Add(store, entry("80", "GET", "/0", "200", web), noon)
 	s.Add(store, entry("80", "POST", "/0", "200", web), noon)
 	r := s.Report()

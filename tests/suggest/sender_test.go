@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
+	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -82,10 +83,23 @@ func withoutSidecars(t *testing.T) *shop {
 	s := &shop{t: t, watched: t.TempDir()}
 	s.copy(filepath.Join("..", "..", "examples", "bookstore", "services.yaml"), filepath.Join(s.watched, "services.yaml"))
 	s.copy(filepath.Join("testdata", "workloads.yaml"), filepath.Join(s.watched, "workloads.yaml"))
-	var err error
-	if s.mesh, err = rig.Start(t.Context(), rig.Options{Manifests: s.watched, Settings: settings(), Programs: programs}); err != nil {
+	// Nobody runs the module, and looking into one takes long.
+	without := programs
+	without.Module = filepath.Join(t.TempDir(), "none.wasm")
+	err := os.WriteFile(without.Module, []byte("none"), 0o600)
+	if err != nil {
 		t.Fatal(err)
 	}
+	if s.mesh, err = rig.Start(t.Context(), rig.Options{Manifests: s.watched, Settings: settings(), Programs: without, BadModule: true}); err != nil {
+		t.Fatal(err)
+	}
+	s.await(applyTimeout, "the workloads to be known", func(ctx context.Context) error {
+		status, err := s.mesh.Status(ctx)
+		if err == nil && len(status.Problems) == 0 {
+			err = errors.New("the folder has not been read")
+		}
+		return err
+	})
 	t.Cleanup(func() {
 		if err := s.mesh.Stop(); err != nil {
 			t.Error(err)
