@@ -243,8 +243,8 @@ func ask(ctx context.Context, transport *http.Transport, at netip.AddrPort, to m
 
 // outlet is where a caller's application dials a service; testdata/mesh says so.
 func outlet(from, to mesh.Name) netip.AddrPort {
-	network := map[mesh.Name]byte{buyer: 91, store: 92, printer: 93}[from]
-	host := map[mesh.Name]byte{store: 1, printer: 2}[to]
+	network := map[mesh.Name]byte{buyer: 91, store: 92, printer: 93, porter: 94}[from]
+	host := map[mesh.Name]byte{store: 1, printer: 2, shelf: 3, desk: 4, tray: 5}[to]
 	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, network, 7, host}), 8081)
 }
 

@@ -71,9 +71,14 @@ func TestConformance(t *testing.T) {
 
 // run plays all specifications of a mode on one mesh.
 func run(t *testing.T, programs rig.Programs, m mode) []result {
+	var results []result
 	b, err := startBed(context.Background(), programs, t.TempDir(), m.settings)
 	if err != nil {
-		t.Fatal(err)
+		t.Error(err)
+		for _, s := range m.specifications {
+			results = append(results, s.unreached(m.name))
+		}
+		return results
 	}
 	t.Cleanup(func() {
 		if text, err := b.ControlPlaneLog(); err == nil && t.Failed() {
@@ -83,7 +88,6 @@ func run(t *testing.T, programs rig.Programs, m mode) []result {
 			t.Error(err)
 		}
 	})
-	var results []result
 	for _, s := range m.specifications {
 		r := s.play(t.Context(), b, m.name)
 		for _, o := range r.outcomes {
@@ -104,17 +108,24 @@ func run(t *testing.T, programs rig.Programs, m mode) []result {
 // play runs the steps in their order up to the first that fails: each builds on
 // what those before it have applied.
 func (s specification) play(ctx context.Context, b *bed, mode string) result {
-	r := result{mode: mode, name: s.name}
-	failed := false
-	for _, st := range s.steps {
-		o := outcome{step: st, reached: !failed}
-		if o.reached {
-			start := time.Now()
-			o.err = errors.Join(st.run(b), ctx.Err())
-			o.took = time.Since(start)
-			failed = o.err != nil
+	r := s.unreached(mode)
+	for i := range r.outcomes {
+		o := &r.outcomes[i]
+		start := time.Now()
+		o.reached, o.err = true, errors.Join(o.step.run(b), ctx.Err())
+		o.took = time.Since(start)
+		if o.err != nil {
+			break
 		}
-		r.outcomes = append(r.outcomes, o)
+	}
+	return r
+}
+
+// unreached is the result while no step has run.
+func (s specification) unreached(mode string) result {
+	r := result{mode: mode, name: s.name}
+	for _, st := range s.steps {
+		r.outcomes = append(r.outcomes, outcome{step: st})
 	}
 	return r
 }
