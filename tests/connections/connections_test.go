@@ -19,6 +19,8 @@ func TestConnections(t *testing.T) {
 		{"gRPC", testRPC},
 		{"WebSocket", testWebSocket},
 		{"early bytes", testEarlyBytes},
+		{"Redis", testRedis},
+		{"PostgreSQL", testPostgres},
 		{"plaintext", testPlaintext},
 		{"modes", testModes},
 		{"update", testUpdate},

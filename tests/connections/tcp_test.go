@@ -79,10 +79,13 @@ func converse(c conversation, greeted bool) error {
 	return nil
 }
 
-// refused wants no byte from a connection, and its end.
-func refused(c net.Conn) error {
+// refused wants no byte from a connection, and its end. Where the server speaks
+// first the caller says nothing: its word could be what gets it refused.
+func refused(c net.Conn, greeted bool) error {
 	defer c.Close()
-	_, _ = c.Write([]byte("let me in\n")) // it may be closed already
+	if !greeted {
+		_, _ = c.Write([]byte("let me in\n")) // it may be closed already
+	}
 	got, err := io.ReadAll(c)
 	var late net.Error
 	switch {
@@ -112,7 +115,7 @@ func (n *network) denied(ctx context.Context, from mesh.Name, l listener) error 
 	if err != nil {
 		return err
 	}
-	if err := refused(c); err != nil {
+	if err := refused(c, l.banner); err != nil {
 		return err
 	}
 	if got := app.received.Load() - before; got > 0 {
@@ -221,7 +224,7 @@ func testBypass(t *testing.T, n *network) {
 		if c, err = tls.Dial("tcp", at, n.credentials(t, other)); err != nil {
 			t.Fatalf("%s: %v", l.name, err)
 		}
-		want(t, "without the right and without a sidecar, "+l.name, errors.Join(c.SetDeadline(time.Now().Add(answerTimeout)), refused(c)))
+		want(t, "without the right and without a sidecar, "+l.name, errors.Join(c.SetDeadline(time.Now().Add(answerTimeout)), refused(c, l.banner)))
 		if got := app.received.Load() - before; got > 0 {
 			t.Errorf("%s: %d bytes reached the application", l.name, got)
 		}
