@@ -37,7 +37,7 @@ func shop() *mesh.Snapshot {
 		}}}},
 		Splits: []mesh.Split{
 			{Name: named("shop/beta"), Root: named("shop/root"), Conditional: true,
-				Conditions: []mesh.Condition{{Match: policy.Match{Name: "g/put", Methods: []string{"PUT"}}}}, Backends: []mesh.Backend{{Service: named("shop/v1"), Weight: 1}}},
+				Conditions: []mesh.Condition{{Match: policy.Match{Name: "g/put", Methods: []string{"PUT"}}}}, Backends: []mesh.Backend{{Service: named("shop/v1"), Weight: 1}, {Service: named("shop/v2"), Weight: 0}}},
 			{Name: named("shop/rollout"), Root: named("shop/root"), Backends: []mesh.Backend{
 				{Service: named("shop/idle"), Weight: 1}, {Service: named("shop/v1"), Weight: 6}, {Service: named("shop/v2"), Weight: 1}, {Service: named("shop/root"), Weight: 0},
 			}},
@@ -50,6 +50,7 @@ func TestAskService(t *testing.T) {
 		{"shop/root", "PUT", "/", `allowed  shop/me -> service shop/root:80 PUT /
   TrafficSplit shop/beta applies, as the request meets g/put; its backends get
     100 %  shop/v1  allowed at shop/open:8080 by TrafficTarget shop/all
+    0 %    shop/v2  denied at shop/shut:8080 because: no TrafficTarget has shop/shut as its destination, so nothing is granted to anyone
 `},
 		{"shop/root", "GET", "/", `partly allowed  shop/me -> service shop/root:80 GET /
   TrafficSplit shop/rollout applies; its backends get

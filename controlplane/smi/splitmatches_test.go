@@ -26,6 +26,7 @@ spec:
   matches:
   - {name: whole, pathRegex: /x, methods: [GET, PUT], headers: [{X-User: "Fire.*"}]}
   - {name: host, headers: [{Host: "store|Shop"}]}
+  - {name: version, pathRegex: /y;v=2$}
 `
 
 // Each case is named by the smi-rules it tests. A request is "METHOD path
@@ -53,6 +54,7 @@ var routedCases = []struct {
 	requests: map[string]string{
 		"GET /x/y?z x-user=Firefox": "s more/whole v1=1", "PUT /xy x-user=Fire": "s more/whole v1=1",
 		"GET /a/../x x-user=Fire": "s more/whole v1=1", "GET /x;p=1 x-user=Fire": "s more/whole v1=1",
+		"GET /y;v=2": "s more/version v1=1", "GET /y": "root=1",
 		"POST /x x-user=Firefox": "root=1", "GET /y x-user=Firefox": "root=1", "GET /x": "root=1",
 		"GET /x x-user=aFire": "root=1", "GET /x x-user=": "root=1",
 		// Of several values one is enough, as proxies' routes have it.
@@ -130,6 +132,18 @@ func routed(t *testing.T, s *mesh.Snapshot, port uint16, request string) string 
 	return strings.Join(out, " ")
 }
 
+// A match that is named twice is one condition, and a split with conditions is
+// not the one that stands for all requests.
+func TestConditionsAreDistinct(t *testing.T) {
+	snapshot, _ := smi.Snapshot(objects(t, shops+more+matchesOf(splitOf("s", "root", backend("v1", 1)), groupRef("more"), groupRef("more"))), settings)
+	if len(snapshot.Splits) != 1 || len(snapshot.Splits[0].Conditions) != 3 {
+		t.Errorf("got %+v", snapshot.Splits)
+	}
+	if split, ok := snapshot.SplitOf(mesh.Name{Namespace: "store", Name: "root"}); ok {
+		t.Errorf("got %s for all requests", split.Name)
+	}
+}
+
 // Opaque ports have nothing to match; smi-rules 79.
 func TestConditionsOnAnOpaquePort(t *testing.T) {
 	manifests := shops + service("mixed", "selector: {app: web}", "ports: [{name: web, port: 8080}, {name: tcp-db, port: 9000, targetPort: 8080}]") +
@@ -185,7 +199,7 @@ func TestConditionsThatAreTooLarge(t *testing.T) {
 	for _, p := range problems {
 		t.Log(p)
 	}
-	if len(problems) == 0 || len(snapshot.Splits) != 1 || len(snapshot.Splits[0].Conditions) != 1 {
+	if len(problems) == 0 || len(snapshot.Splits) != 1 || len(snapshot.Splits[0].Conditions) != 2 {
 		t.Errorf("got %d problems and %+v", len(problems), snapshot.Splits)
 	}
 	if got := routed(t, snapshot, 8080, "GET /x x-user=Fire"); got != "root=1" {

@@ -202,15 +202,15 @@ const maxProxyProgram = 200_000
 
 // proxyProgram estimates how many instructions a proxy makes of an expression.
 func proxyProgram(re *syntax.Regexp) int {
-	const perRange = 10
+	const perRange, perClass = 10, 40
 	n := 1
 	switch re.Op {
 	case syntax.OpLiteral:
 		n = perRange * len(re.Rune)
 	case syntax.OpCharClass:
-		n = perRange * len(re.Rune) / 2
+		n = perClass + perRange*len(re.Rune)/2
 	case syntax.OpAnyChar, syntax.OpAnyCharNotNL:
-		n = perRange
+		n = perClass
 	}
 	for _, sub := range re.Sub {
 		n = min(n+proxyProgram(sub), maxProxyProgram+1)
