@@ -172,6 +172,7 @@ func readHead(in *bufio.Reader, r *arrival) (map[string][]string, error) {
 func (r *arrival) header(name, value string) {
 	switch plain := strings.ReplaceAll(name, "_", "-"); {
 	case plain == "x-role":
+		// Blanks around a value do not belong to it (RFC 9110, 5.5).
 		r.roles = append(r.roles, strings.Trim(value, " \t"))
 	case plain == "x-forwarded-client-cert", strings.HasPrefix(plain, "x-envoy-"):
 		r.fault += fmt.Sprintf("%s: %.100q; ", name, value)
