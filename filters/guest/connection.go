@@ -29,6 +29,10 @@ func ParseConnection(s string) Connection {
 	uri, rest, _ := strings.Cut(s, "|")
 	dns, rest, _ := strings.Cut(rest, "|")
 	end, port, _ := strings.Cut(rest, "|")
+	if strings.IndexByte(port, '|') >= 0 {
+		// A name in the certificate holds a bar, so nothing says which part is what.
+		return Connection{}
+	}
 	c := Connection{Expires: int64(number(end, 1<<62)), Port: uint16(number(port, 1<<16-1))}
 	if single(uri) {
 		c.Peer = uri

@@ -31,7 +31,10 @@ func TestParseConnection(t *testing.T) {
 		peer + "||-1|+80":                    {Peer: peer},
 		peer + "||1.5| 80":                   {Peer: peer},
 		peer + "||0x10|80 ":                  {Peer: peer},
-		peer + "||1|80|81":                   {Peer: peer, Expires: 1},
+		// A part too many: a bar inside a name would move what follows it.
+		peer + "||1|80|81":                         {},
+		peer + "|x|9999999999|80||1|80":            {},
+		"-|" + label + "|" + peer + "|1893456000|": {},
 		// Parts missing.
 		"":                 {},
 		"|":                {},
