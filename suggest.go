@@ -6,7 +6,12 @@ import (
 	"io"
 	"path/filepath"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"github.com/wasmesh/wasmesh/controlplane"
+	"github.com/wasmesh/wasmesh/controlplane/files"
+	"github.com/wasmesh/wasmesh/controlplane/mesh"
+	"github.com/wasmesh/wasmesh/controlplane/smi"
 	"github.com/wasmesh/wasmesh/controlplane/suggest"
 )
 
@@ -34,7 +39,11 @@ func runSuggest(ctx context.Context, args []string, stdout, stderr io.Writer) er
 	if err != nil {
 		return err
 	}
-	s := suggest.Suggest(seen.Report, snapshot)
+	names, err := namesIn(d.dir)
+	if err != nil {
+		return err
+	}
+	s := suggest.Suggest(seen.Report, snapshot, names...)
 	for _, r := range s.Remarks {
 		fmt.Fprintf(stderr, "%s: %s\n", r.Kind, r)
 	}
@@ -44,4 +53,26 @@ func runSuggest(ctx context.Context, args []string, stdout, stderr io.Writer) er
 	}
 	_, err = stdout.Write(text)
 	return err
+}
+
+// namesIn lists the objects of a folder whose names a suggestion must not take.
+func namesIn(dir string) ([]mesh.Object, error) {
+	loaded, err := files.Load(dir)
+	if err != nil {
+		return nil, err
+	}
+	var out []mesh.Object
+	add := func(kind string, o metav1.Object) {
+		out = append(out, mesh.Object{Kind: kind, Name: mesh.Name{Namespace: o.GetNamespace(), Name: o.GetName()}})
+	}
+	for _, o := range loaded.Objects.TrafficTargets {
+		add(smi.KindTrafficTarget, o)
+	}
+	for _, o := range loaded.Objects.HTTPRouteGroups {
+		add(smi.KindHTTPRouteGroup, o)
+	}
+	for _, o := range loaded.Objects.TCPRoutes {
+		add(smi.KindTCPRoute, o)
+	}
+	return out, nil
 }

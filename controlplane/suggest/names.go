@@ -25,10 +25,12 @@ const (
 // taken are the names in use, by kind.
 type taken map[place]bool
 
-// takenNames lists what the policy in force is made of. What grants nothing is
-// not in a snapshot; a name taken by such an object is told by check.
-func takenNames(s *mesh.Snapshot) taken {
+// takenNames lists what exists, and what the policy in force is made of.
+func takenNames(s *mesh.Snapshot, inUse []mesh.Object) taken {
 	t := taken{}
+	for _, o := range inUse {
+		t[place{kind: o.Kind, name: o.Name}] = true
+	}
 	for _, a := range s.Access {
 		for _, g := range a.Grants {
 			name, ok := mesh.ParseName(g.Name)

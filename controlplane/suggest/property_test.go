@@ -250,6 +250,36 @@ func TestLongAndOddNames(t *testing.T) {
 	}
 }
 
+// A second suggestion, made after more was seen, does not take the names of the
+// first, although the routes of a port leave no trace in a snapshot.
+func TestNamesInUse(t *testing.T) {
+	before := snapshotOf(t, cast(t))
+	o := observe.Observation{
+		Source: mesh.Name{Namespace: "shop", Name: "web"}, Destination: mesh.Name{Namespace: "shop", Name: "office"},
+		Port: 80, Method: "GET", Path: "/desk", Count: 1,
+	}
+	first := suggest.Suggest(observe.Report{Observations: []observe.Observation{o}}, before)
+	text, err := first.YAML()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var inUse []mesh.Object
+	for _, r := range first.Routes {
+		inUse = append(inUse, mesh.Object{Kind: r.Kind, Name: mesh.Name{Namespace: r.Namespace, Name: r.Name}})
+	}
+	more := o
+	more.Path = "/chair"
+	seen := observe.Report{Observations: []observe.Observation{o, more}}
+	again, err := suggest.Suggest(seen, snapshotOf(t, cast(t), string(text)), inUse...).YAML()
+	if err != nil {
+		t.Fatal(err)
+	}
+	after := tablesOf(snapshotOf(t, cast(t), string(text), string(again))) // which wants no name to be there twice
+	if len(inUse) != 1 || !after.allows(o) || !after.allows(more) {
+		t.Errorf("%d names in use; first:\n%s\nthen:\n%s", len(inUse), text, again)
+	}
+}
+
 // A pattern that would not compile is left out and told; the rest stays.
 func TestPatternsThatWouldBeTooLarge(t *testing.T) {
 	before := snapshotOf(t, cast(t))

@@ -75,8 +75,9 @@ func (r Remark) String() string {
 func (s Suggestion) Empty() bool { return len(s.Targets) == 0 }
 
 // Suggest returns the objects to add to the policy of s so that what was seen
-// is allowed.
-func Suggest(seen observe.Report, s *mesh.Snapshot) Suggestion {
+// is allowed. None gets a name that is in use: that of an object which exists, be
+// there a trace of it in the snapshot or not.
+func Suggest(seen observe.Report, s *mesh.Snapshot, inUse ...mesh.Object) Suggestion {
 	c := newSieve(s)
 	kept := map[mesh.Name][]observe.Observation{}
 	for _, o := range sorted(seen.Observations) {
@@ -85,7 +86,7 @@ func Suggest(seen observe.Report, s *mesh.Snapshot) Suggestion {
 		}
 	}
 	out := Suggestion{since: seen.Since, notes: map[place]string{}}
-	names := takenNames(s)
+	names := takenNames(s, inUse)
 	for _, destination := range slices.SortedFunc(maps.Keys(kept), mesh.Name.Compare) {
 		w := writer{destination: destination, names: names, out: &out}
 		w.write(planFor(kept[destination], c))
