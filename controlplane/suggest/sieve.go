@@ -91,7 +91,7 @@ func (c *sieve) reason(o observe.Observation) string {
 		// A TCPRoute alone would allow every request on it (smi-rules 24).
 		return fmt.Sprintf("port %d is opaque at some workloads and HTTP at others", o.Port)
 	case o.Opaque:
-		return ""
+		return c.decided(o)
 	case !slices.ContainsFunc(protocols, func(p mesh.Protocol) bool { return !isOpaque(p) }):
 		return fmt.Sprintf("port %d is not HTTP any more", o.Port)
 	case !writable(o.Method):
@@ -108,9 +108,11 @@ func (c *sieve) decided(o observe.Observation) string {
 		table = policy.Compile(c.mesh.Grants(o.Destination))
 		c.tables[o.Destination] = table
 	}
-	v := table.Decide(policy.Request{
-		Peer: mesh.SPIFFEID(c.mesh.TrustDomain, o.Source), Port: o.Port, Method: o.Method, Path: o.Path,
-	})
+	peer := mesh.SPIFFEID(c.mesh.TrustDomain, o.Source)
+	v := table.Decide(policy.Request{Peer: peer, Port: o.Port, Method: o.Method, Path: o.Path})
+	if o.Opaque {
+		v = table.DecideConnection(peer, o.Port)
+	}
 	switch {
 	case v.Allow:
 		return "the policy allows them already"

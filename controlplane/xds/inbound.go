@@ -62,7 +62,7 @@ func (b *builder) inboundListener(port mesh.WorkloadPort, name string) *listener
 		FilterChains:     []*listenerv3.FilterChain{chain},
 	}
 	if b.workload.Grace {
-		admitPlaintext(listener, port, name)
+		b.admitPlaintext(listener, port, name)
 	}
 	return listener
 }

@@ -48,6 +48,8 @@ type shop struct {
 	// cast has no policy in it, watched has the one in force.
 	cast, watched string
 	snapshot      *mesh.Snapshot
+	// nameless counts the calls of callers without a sidecar.
+	nameless uint64
 }
 
 func open(t *testing.T) *shop {
@@ -100,6 +102,11 @@ func (s *shop) serve(at netip.AddrPort) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
+	if at.Port() == 14003 {
+		go greet(l)
+		s.t.Cleanup(func() { l.Close() })
+		return
+	}
 	server := &http.Server{ReadHeaderTimeout: answerTimeout, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/wp-login.php" {
 			w.WriteHeader(http.StatusNotFound)
@@ -107,6 +114,18 @@ func (s *shop) serve(at netip.AddrPort) {
 	})}
 	go server.Serve(l)
 	s.t.Cleanup(func() { server.Close() })
+}
+
+// greet is an application that speaks first, and no HTTP.
+func greet(l net.Listener) {
+	for {
+		conn, err := l.Accept()
+		if err != nil {
+			return
+		}
+		_, _ = io.WriteString(conn, "good day\n")
+		conn.Close()
+	}
 }
 
 // read wants the policy in the watched folder to be without a problem. Not every
@@ -160,7 +179,7 @@ func (s *shop) ask(r request) int {
 		s.t.Fatalf("there is no workload %s", r.from)
 	}
 	name := "bookstore"
-	if r.port == 14002 {
+	if r.port != 14001 {
 		name = "office"
 	}
 	service, ok := s.snapshot.Service(mesh.Name{Namespace: "bookstore", Name: name})
@@ -185,6 +204,12 @@ func send(ctx context.Context, to netip.AddrPort, r request) (int, error) {
 	deadline, _ := ctx.Deadline()
 	if err := conn.SetDeadline(deadline); err != nil {
 		return 0, err
+	}
+	if r.method == "tcp" {
+		if greeting, err := io.ReadAll(conn); err != nil || string(greeting) != "good day\n" {
+			return http.StatusForbidden, nil
+		}
+		return http.StatusOK, nil
 	}
 	text := fmt.Sprintf("%s %s HTTP/1.1\r\nHost: bookstore\r\nUser-Agent: hidden-agent\r\nReferer: hidden-referer\r\nCookie: hidden-cookie\r\n\r\n", r.method, r.target)
 	if _, err := io.WriteString(conn, text); err != nil {

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"strings"
 	"testing"
 
 	"github.com/wasmesh/wasmesh/controlplane/mesh"
+	"github.com/wasmesh/wasmesh/controlplane/observe"
 )
 
 type request struct {
@@ -37,6 +39,7 @@ func seen() []request {
 		{buyer, 14001, "DELETE", "/orders/17"},
 		{buyer, 14001, "PROPFIND", "/orders/0b9d1c9e-6c3e-4b43-9d2c-7a2f0e2f9c11"},
 		{buyer, 14002, "POST", "/office"},
+		{buyer, 14003, "tcp", ""},
 		// What the thief tries.
 		{thief, 14001, "GET", "/books-bought"},
 		{thief, 14001, "GET", "/wp-login.php"},
@@ -68,6 +71,7 @@ func unseen() []request {
 		{buyer, 14002, "GET", "/office"},
 		{buyer, 14002, "GET", "/books-bought"},
 		{thief, 14002, "POST", "/office"},
+		{thief, 14003, "tcp", ""},
 		{thief, 14001, "GET", "/buy-a-book/new"},
 		{thief, 14001, "GET", "/"},
 	}
@@ -98,6 +102,7 @@ func TestApplyingASuggestionChangesNoAnswer(t *testing.T) {
 	if total != len(seen()) {
 		t.Fatalf("%d requests reached the application, want %d: %v", total, len(seen()), before)
 	}
+	s.callWithoutSidecar()
 	s.awaitObserved(total)
 
 	// Nothing but methods and paths may have left the sidecar.
@@ -108,6 +113,9 @@ func TestApplyingASuggestionChangesNoAnswer(t *testing.T) {
 	suggested, complaint, code := s.suggest("-f", s.cast)
 	if again, _, _ := s.suggest("-f", s.cast); code != 0 || again != suggested {
 		t.Fatalf("exit code %d; two runs differ: %v; %s", code, again != suggested, complaint)
+	}
+	if !strings.Contains(complaint, "2 calls of callers without identity") || strings.Contains(complaint, "3 calls of callers without") {
+		t.Errorf("callers without identity are not told: %s", complaint)
 	}
 	t.Logf("suggested:\n%s\ntold:\n%s", suggested, complaint)
 	s.apply([]byte(suggested))
@@ -129,6 +137,18 @@ func TestApplyingASuggestionChangesNoAnswer(t *testing.T) {
 	}
 }
 
+// callWithoutSidecar dials the store's sidecar itself: under grace it gets in.
+func (s *shop) callWithoutSidecar() {
+	s.t.Helper()
+	server, _ := s.snapshot.Workload(store)
+	for _, r := range []request{{mesh.Name{}, 14001, "GET", "/nameless"}, {mesh.Name{}, 14001, "GET", "/nameless"}, {mesh.Name{}, 14003, "tcp", ""}} {
+		if status, err := send(s.t.Context(), netip.AddrPortFrom(server.Address, r.port), r); status != http.StatusOK {
+			s.t.Fatalf("%s: %d, %v", r, status, err)
+		}
+		s.nameless++
+	}
+}
+
 // awaitObserved waits for exactly so many calls.
 func (s *shop) awaitObserved(want int) {
 	s.t.Helper()
@@ -141,8 +161,15 @@ func (s *shop) awaitObserved(want int) {
 		for _, o := range seen.Report.Observations {
 			n += int(o.Count)
 		}
-		if len(seen.Report.Losses) > 0 {
-			s.t.Fatalf("something was lost: %+v", seen.Report.Losses)
+		lost := uint64(0)
+		for _, l := range seen.Report.Losses {
+			if l.Cause != observe.NoIdentity {
+				s.t.Fatalf("something was lost: %+v", l)
+			}
+			lost += l.Count
+		}
+		if lost != s.nameless {
+			return fmt.Errorf("it has heard of %d calls without identity, want %d", lost, s.nameless)
 		}
 		if n != want {
 			return errors.New("it has heard of " + fmt.Sprint(n) + " calls, want " + fmt.Sprint(want))
