@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/wasmesh/wasmesh/controlplane/smi"
+	"github.com/wasmesh/wasmesh/filters/policy"
 	"github.com/wasmesh/wasmesh/tests/rig"
 )
 
@@ -35,14 +36,12 @@ type mode struct {
 	specifications []specification
 }
 
-// modes has one entry, as everything is denied by default. The suite has no
-// TrafficTarget in its TrafficSplit steps: it runs them on a mesh that allows
-// by default, which TrafficAccess would fail on.
-//
-// PERMISSIVE MODE BELONGS HERE: once smi.Settings can ask for it, add
-// {"permissive", smi.Settings{TrustDomain: trustDomain, ...}, {trafficSplit()}}.
+// modes are two: the suite has no TrafficTarget in its TrafficSplit steps and
+// runs them on a mesh that allows by default, which TrafficAccess would fail on.
+// We run them on such a mesh, and with a target on one that denies.
 func modes() []mode {
 	return []mode{
+		{"permissive", smi.Settings{TrustDomain: trustDomain, Mode: policy.Permissive}, []specification{trafficSplit()}},
 		{"strict", smi.Settings{TrustDomain: trustDomain}, []specification{trafficAccess(), trafficSpec(), trafficSplit("allow.yaml")}},
 	}
 }
