@@ -43,18 +43,27 @@ type Problem struct {
 
 // String returns the line a person reads.
 func (p Problem) String() string {
-	text := p.Cause
+	text := clip(p.Cause)
 	if p.Field != "" {
-		text = p.Field + ": " + text
+		text = clip(p.Field) + ": " + text
 	}
 	if p.Object != (Object{}) {
-		text = p.Object.String() + ": " + text
+		text = clip(p.Object.String()) + ": " + text
 	}
 	if p.Where != "" {
 		text = p.Where + ": " + text
 	}
 	if p.Try != "" {
-		text += " " + p.Try
+		text += " " + clip(p.Try)
 	}
 	return text
+}
+
+// clip keeps a name of a megabyte from filling logs.
+func clip(text string) string {
+	const longest = 1_000
+	if len(text) <= longest {
+		return text
+	}
+	return text[:longest*4/5] + " ... " + text[len(text)-longest/5:]
 }

@@ -11,6 +11,10 @@ import (
 	"github.com/wasmesh/wasmesh/filters/policy"
 )
 
+// maxMatches bounds what one sidecar is told: a thousand targets that share a
+// thousand matches are a million, of a manifest that is small.
+const maxMatches = 50_000
+
 // access resolves all TrafficTargets into grants, by destination.
 func (r *resolver) access() []mesh.Access {
 	routes := routes{
@@ -18,6 +22,7 @@ func (r *resolver) access() []mesh.Access {
 		groupNames: namesOf(r.objects.HTTPRouteGroups), tcpNames: namesOf(r.objects.TCPRoutes),
 	}
 	granted := map[mesh.Name][]policy.Grant{}
+	matches := map[mesh.Name]int{}
 	for _, t := range r.objects.TrafficTargets {
 		o := mesh.Object{Kind: KindTrafficTarget, Name: nameOf(t)}
 		// All three are looked at even if one already grants nothing: whoever wrote
@@ -28,6 +33,12 @@ func (r *resolver) access() []mesh.Access {
 		if !known || len(sources) == 0 || len(grant.Ports) == 0 || len(grant.Matches) == 0 && !grant.Connections {
 			continue
 		}
+		if matches[destination]+len(grant.Matches) > maxMatches {
+			r.inert(o, "spec.rules", fmt.Sprintf("older targets of ServiceAccount %q already have %d matches, and with this one's %d there would be more than %d; the target grants nothing.",
+				destination.Name, matches[destination], len(grant.Matches), maxMatches), "Join matches into fewer patterns, or targets into fewer.")
+			continue
+		}
+		matches[destination] += len(grant.Matches)
 		grant.Name, grant.Sources = o.Name.String(), sources
 		granted[destination] = append(granted[destination], grant)
 	}

@@ -65,8 +65,16 @@ func (r *resolver) selected(o mesh.Object, selector map[string]string, candidate
 	return out
 }
 
+// maxPorts bounds the listeners that one object asks every sidecar for.
+const maxPorts = 1_000
+
 // portsAreValid reports ports that no proxy could listen on.
 func (r *resolver) portsAreValid(o mesh.Object, ports []corev1.ServicePort) bool {
+	if len(ports) > maxPorts {
+		r.broken(o, "spec.ports", fmt.Sprintf("%d ports are listed, and every sidecar would listen on each; %d is the most.", len(ports), maxPorts),
+			"Split the service.")
+		return false
+	}
 	valid, seen := true, map[int32]bool{}
 	for i, p := range ports {
 		field := fmt.Sprintf("spec.ports[%d].port", i)

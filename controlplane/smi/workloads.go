@@ -115,6 +115,10 @@ func (r *resolver) loopback(o mesh.Object, text string) netip.Prefix {
 
 // workloadPorts keeps the ports that are served, sorted by number.
 func (r *resolver) workloadPorts(o mesh.Object, ports []v1alpha1.WorkloadPort) []mesh.WorkloadPort {
+	if len(ports) > maxPorts {
+		r.broken(o, "spec.ports", fmt.Sprintf("%d ports are listed; %d is the most.", len(ports), maxPorts), "List those that callers use.")
+		return nil
+	}
 	var out []mesh.WorkloadPort
 	numbers, names := map[int32]bool{}, map[string]bool{}
 	for i, p := range ports {
