@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -120,6 +121,11 @@ func known() []string {
 // quoted is a YAML string.
 func quoted(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
 
+// inAPath says whether a value can stand in a request target as it is.
+func inAPath(v string) bool {
+	return !slices.ContainsFunc([]byte(v), func(b byte) bool { return b <= ' ' || b >= 0x7f })
+}
+
 func requestsForPatterns() []request {
 	var all []request
 	add := func(target string, headers ...string) {
@@ -132,7 +138,7 @@ func requestsForPatterns() []request {
 	for i := range expressions() {
 		for j, v := range values() {
 			add("/", "x-case", fmt.Sprintf("h%d", i), "x-value", v)
-			if !strings.ContainsAny(v, " \xe9éÉαſK") {
+			if inAPath(v) {
 				add("/"+v, "x-case", fmt.Sprintf("p%d", i))
 			}
 			if i < 12 { // two values under one name
