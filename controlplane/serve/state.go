@@ -33,6 +33,8 @@ type stream struct {
 	desired xds.Resources
 	// waiting are the names of the current step that are not acknowledged yet.
 	waiting map[string]map[string]bool
+	// brought are the versions the proxy had when it connected, by type and name.
+	brought map[string]map[string]string
 	// held: the proxy refused a part of this step, so that what builds on it must
 	// not follow. The next publication tries again.
 	held bool
@@ -179,6 +181,9 @@ func (s *state) want(ctx context.Context, key string) error {
 	if st.current == nil {
 		st.current = st.desired
 		st.waiting = changed(nil, st.desired)
+		if err := st.forgetBrought(); err != nil {
+			return err
+		}
 		return s.put(ctx, key, st.current)
 	}
 	if filters := st.desired[xds.FilterType]; !maps.EqualFunc(filters, st.current[xds.FilterType], sameMessage) {

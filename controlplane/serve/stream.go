@@ -195,6 +195,11 @@ func (t *tap) RecvMsg(m any) error {
 		return t.refuse(status.Errorf(codes.PermissionDenied, "this certificate belongs to %s", t.proxy))
 	}
 	req.Node = &corev3.Node{Id: t.key}
+	if had := req.GetInitialResourceVersions(); len(had) > 0 {
+		if err := t.server.send(t.ctx, brought{t.key, req.GetTypeUrl(), had}); err != nil {
+			return err
+		}
+	}
 	if req.GetResponseNonce() == "" {
 		return nil
 	}

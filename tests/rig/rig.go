@@ -35,6 +35,9 @@ type Options struct {
 	// BadModule: the module is none, on purpose. Start waits neither for one nor
 	// for the sidecars, which are not ready without.
 	BadModule bool
+	// Relay, if there is one, is given the control plane's xDS address and returns
+	// the one that sidecars connect to instead.
+	Relay func(xds string) (string, error)
 }
 
 // Mesh is a running mesh.
@@ -43,6 +46,7 @@ type Mesh struct {
 	work      string // state and logs
 	memory    string // the sidecars' run folders
 	xds, join string // host:port of the control plane
+	relay     string // where sidecars find xds
 	starter   *starter
 	sidecars  map[mesh.Name]*process
 	served    chan error // how the control plane ended
@@ -126,6 +130,12 @@ func (m *Mesh) startControlPlane() (err error) {
 	if m.join, err = freeAddress(m.ctx); err != nil {
 		return err
 	}
+	m.relay = m.xds
+	if m.options.Relay != nil {
+		if m.relay, err = m.options.Relay(m.xds); err != nil {
+			return err
+		}
+	}
 	log, err := os.Create(m.controlPlaneLog())
 	if err != nil {
 		return fmt.Errorf("log of the control plane: %w", err)
@@ -172,7 +182,7 @@ func (m *Mesh) startSidecar(w mesh.Name, token string) error {
 	}
 	p, err := m.starter.start("the sidecar of "+w.String(), filepath.Join(dir, "log"), m.options.Programs.Sidecar,
 		[]string{
-			"--join-url", "https://" + m.join, "--xds", m.xds, "--token-file", file,
+			"--join-url", "https://" + m.join, "--xds", m.relay, "--token-file", file,
 			"--state", filepath.Join(dir, "state"), "--run", m.runDir(w), "--modules", m.modules(),
 			"--envoy", m.options.Programs.Envoy, "--concurrency", "1", "--drain-time", "0s",
 		}, m.cancel)
