@@ -40,6 +40,8 @@ type stream struct {
 	// proxy may be sent a second one before it has answered the first.
 	sent     map[string][]delivery
 	refusals map[string][]Refusal // by type
+	// kept is what the proxy brought along: versions by type and name.
+	kept map[string]map[string]string
 }
 
 // delivery is a response on its way.
@@ -77,6 +79,7 @@ type opened struct {
 func (e opened) apply(ctx context.Context, s *state) error {
 	s.streams[e.key] = &stream{
 		proxy: e.proxy, since: e.at, sent: map[string][]delivery{}, refusals: map[string][]Refusal{},
+		kept: map[string]map[string]string{},
 	}
 	if s.snapshot == nil {
 		return nil
@@ -178,6 +181,7 @@ func (s *state) want(ctx context.Context, key string) error {
 	if st.current == nil {
 		st.current = st.desired
 		st.waiting = changed(nil, st.desired)
+		st.recognise()
 		return s.put(ctx, key, st.current)
 	}
 	if filters := st.desired[xds.FilterType]; !maps.EqualFunc(filters, st.current[xds.FilterType], sameMessage) {

@@ -160,6 +160,11 @@ func (t *tap) RecvMsg(m any) error {
 		return t.refuse(status.Errorf(codes.PermissionDenied, "this certificate belongs to %s", t.proxy))
 	}
 	req.Node = &corev3.Node{Id: t.key}
+	if kept := req.GetInitialResourceVersions(); len(kept) > 0 {
+		if err := t.server.send(t.ctx, resumed{t.key, req.GetTypeUrl(), kept}); err != nil {
+			return err
+		}
+	}
 	if req.GetResponseNonce() == "" {
 		return nil
 	}
