@@ -28,6 +28,8 @@ type house struct {
 	applications *applications
 	asked        int
 	allowed      int
+	// ended are requests that an edit ended; applications may have seen them.
+	ended []string
 
 	settings smi.Settings
 	mesh     *rig.Mesh // nil before the first
@@ -150,7 +152,11 @@ func (h *house) nextID() string {
 
 // late finds requests that reached an application after their answer.
 func (h *house) late() error {
-	if n := h.applications.total(); n != h.allowed {
+	n := h.applications.total()
+	for _, id := range h.ended {
+		n -= len(h.applications.seen(id))
+	}
+	if n != h.allowed {
 		return fmt.Errorf("%d requests were allowed, and applications saw %d", h.allowed, n)
 	}
 	return nil

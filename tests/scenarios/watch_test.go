@@ -73,8 +73,12 @@ func watchedIn(ctx context.Context, s stage) ([]watched, error) {
 
 func (h *house) poll(ctx context.Context, c watched) error {
 	h.polls++
-	answer, err := h.travel(ctx, c.call, throughSidecar, h.nextID())
+	id := h.nextID()
+	answer, err := h.travel(ctx, c.call, throughSidecar, id)
 	switch {
+	case err != nil && c.before && !c.after:
+		// The edit ended it while it was open: it had lost its right.
+		h.ended = append(h.ended, id)
 	case err != nil:
 		return err
 	case answer == allow && !c.before && !c.after:
