@@ -13,7 +13,7 @@ import (
 
 // startLimit covers a sidecar that waits for a module and does not get one, and
 // one that then compiles it.
-const startLimit = 140 * time.Second
+const startLimit = 60 * time.Second
 
 // TestClosedWithoutAModule: where there is no module there is no policy, and
 // where there is no policy an opaque port is closed. It opens when there is one.

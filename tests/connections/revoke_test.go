@@ -87,7 +87,7 @@ func testRevoke(t *testing.T, n *network) {
 const manyFlows = 50
 
 // edits is how often the policy is edited; 300 were measured to cost no memory.
-var edits = flag.Int("edits", 75, "how often testManyEdits edits the policy")
+var edits = flag.Int("edits", 45, "how often testManyEdits edits the policy")
 
 // testManyEdits edits what concerns others again and again: nothing that is open
 // suffers, and nothing piles up in the module.
