@@ -27,7 +27,7 @@ func TestRefusalEndsWithTheResourceThatIsToBlame(t *testing.T) {
 	d := newDesk(t)
 	d.do(published{meshOf("a"), xds.Settings{Module: "00"}})
 	d.do(opened{"p#1", caller, time.Unix(0, 0)})
-	for _, typeURL := range []string{xds.ClusterType, xds.EndpointType, xds.RouteType, xds.FilterType} {
+	for _, typeURL := range []string{xds.ClusterType, xds.EndpointType, xds.RouteType, xds.FilterType, xds.RuntimeType} {
 		d.answer(typeURL, "", d.waitingFor(typeURL)...)
 	}
 	d.answer(xds.ListenerType, "inbound|80: cannot bind", d.waitingFor(xds.ListenerType)...)

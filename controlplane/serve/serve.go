@@ -23,7 +23,7 @@ import (
 // served lists the resource types, in the order in which a proxy that has
 // nothing yet takes them.
 func served() []string {
-	return []string{xds.ClusterType, xds.EndpointType, xds.ListenerType, xds.RouteType, xds.FilterType}
+	return []string{xds.ClusterType, xds.EndpointType, xds.ListenerType, xds.RouteType, xds.FilterType, xds.RuntimeType}
 }
 
 // Server is a delta ADS server. Run must be running for anything to happen.

@@ -203,7 +203,7 @@ func TestTwoResponsesOfOneTypeAreBothAnswered(t *testing.T) {
 	d := newDesk(t)
 	d.do(published{meshOf("a"), xds.Settings{Module: "00"}})
 	d.do(opened{"p#1", caller, time.Unix(0, 0)})
-	for _, typeURL := range []string{xds.ClusterType, xds.EndpointType, xds.ListenerType, xds.RouteType} {
+	for _, typeURL := range []string{xds.ClusterType, xds.EndpointType, xds.ListenerType, xds.RouteType, xds.RuntimeType} {
 		d.answer(typeURL, "", d.waitingFor(typeURL)...)
 	}
 	for _, name := range d.waitingFor(xds.FilterType) {
@@ -233,7 +233,7 @@ func TestAFilterThatIsGoneIsNotWaitedFor(t *testing.T) {
 	portless.Workloads[0].Ports = nil
 	d.do(published{portless, xds.Settings{Module: "00"}})
 	for range 5 {
-		for _, typeURL := range []string{xds.ClusterType, xds.EndpointType, xds.ListenerType, xds.RouteType} {
+		for _, typeURL := range []string{xds.ClusterType, xds.EndpointType, xds.ListenerType, xds.RouteType, xds.RuntimeType} {
 			if names := d.waitingFor(typeURL); len(names) > 0 {
 				d.answer(typeURL, "", names...)
 			}

@@ -14,7 +14,7 @@ import (
 //
 //  1. new and changed clusters and endpoints
 //  2. listeners and routes, which may name the new clusters
-//  3. what is no longer named goes
+//  3. what is no longer named goes, and the runtime's switches are set
 //
 // So no route ever names a cluster that the proxy does not have. A step that
 // changes nothing is skipped. Policies are no part of this: they wait for

@@ -26,6 +26,7 @@ const (
 	ListenerType = "type.googleapis.com/envoy.config.listener.v3.Listener"
 	RouteType    = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
 	FilterType   = "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig"
+	RuntimeType  = "type.googleapis.com/envoy.service.runtime.v3.Runtime"
 )
 
 // Resources are a proxy's resources: by type, then by name.
@@ -59,6 +60,7 @@ func Build(s *mesh.Snapshot, proxy mesh.Name, settings Settings) Resources {
 	b := builder{snapshot: s, workload: w, settings: settings, out: r}
 	b.outbound()
 	b.inbound()
+	b.runtime()
 	return r
 }
 

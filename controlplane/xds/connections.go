@@ -24,11 +24,11 @@ func toCluster(name string) *tcpproxyv3.TcpProxy {
 // guarded hands a connection to the application once the caller's certificate is
 // known. By default it would connect before, and a server that speaks first
 // would be heard by whoever is denied.
-func (b *builder) guarded(port mesh.WorkloadPort, name string) *listenerv3.Filter {
+func guarded(port mesh.WorkloadPort, name string) *listenerv3.Filter {
 	proxy := toCluster(name)
 	proxy.UpstreamConnectMode = tcpproxyv3.UpstreamConnectMode_ON_DOWNSTREAM_TLS_HANDSHAKE
 	proxy.MaxEarlyDataBytes = wrapperspb.UInt32(1)
-	b.observeTCP(proxy, port.Port)
+	observeTCP(proxy, port.Port)
 	return networkFilter(tcpProxyName, proxy)
 }
 

@@ -52,7 +52,7 @@ func (b *builder) inboundListener(port mesh.WorkloadPort, name string) *listener
 		},
 	}
 	if port.Protocol.Opaque() {
-		chain.Filters = []*listenerv3.Filter{connectionFacts(port.Port), discoveredConnections(), b.guarded(port, name)}
+		chain.Filters = []*listenerv3.Filter{connectionFacts(port.Port), discoveredConnections(), guarded(port, name)}
 	}
 	listener := &listenerv3.Listener{
 		Name:             name,
@@ -62,7 +62,7 @@ func (b *builder) inboundListener(port mesh.WorkloadPort, name string) *listener
 		FilterChains:     []*listenerv3.FilterChain{chain},
 	}
 	if b.workload.Grace {
-		b.admitPlaintext(listener, port, name)
+		admitPlaintext(listener, port, name)
 	}
 	return listener
 }
@@ -79,7 +79,7 @@ func (b *builder) inboundManager(port mesh.WorkloadPort, name string) *hcmv3.Htt
 	}
 	manager.RouteSpecifier = toApplication(name)
 	manager.HttpFilters = []*hcmv3.HttpFilter{discoveredAccess(), sanitizer(), routerFilter()}
-	b.observeHTTP(manager, port.Port)
+	observeHTTP(manager, port.Port)
 	return manager
 }
 

@@ -9,8 +9,10 @@ import (
 	grpclogv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/grpc/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	tcpproxyv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/tcp_proxy/v3"
+	runtimev3 "github.com/envoyproxy/go-control-plane/envoy/service/runtime/v3"
 	tracingv3 "github.com/envoyproxy/go-control-plane/envoy/type/tracing/v3"
 	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/wasmesh/wasmesh/controlplane/observe"
@@ -29,17 +31,31 @@ const (
 	observeOpen = 5 * time.Second
 )
 
-// observed says whether this workload's sidecar tells what reached its
-// application: where the policy is enforced there is nothing to learn from it.
-func (b *builder) observed() bool { return b.workload.Mode != policy.Enforce }
+// The layer and key of the sidecar's runtime that switch observing on. A switch
+// inside the listener would replace it, and with it every open connection, each
+// time a namespace changes its mode.
+const (
+	RuntimeLayer = "wasmesh"
+	observeKey   = "wasmesh.observe"
+)
+
+// runtime has this workload's sidecar tell what reached its application, unless
+// the policy is enforced: then there is nothing to learn from it.
+func (b *builder) runtime() {
+	percent := 0.0
+	if b.workload.Mode != policy.Enforce {
+		percent = 100
+	}
+	b.out.add(RuntimeType, RuntimeLayer, &runtimev3.Runtime{
+		Name:  RuntimeLayer,
+		Layer: &structpb.Struct{Fields: map[string]*structpb.Value{observeKey: structpb.NewNumberValue(percent)}},
+	})
+}
 
 // observeHTTP has a connection manager tell of requests. Envoy's form for HTTP
 // requests always carries authority, user agent, referer and query with it; the
 // form for connections carries no header at all but those that it is told to.
-func (b *builder) observeHTTP(m *hcmv3.HttpConnectionManager, port uint16) {
-	if !b.observed() {
-		return
-	}
+func observeHTTP(m *hcmv3.HttpConnectionManager, port uint16) {
 	m.AccessLog = append(m.AccessLog, accessLog(
 		tag(observe.TagPort, strconv.Itoa(int(port))),
 		format(observe.TagMethod, "%REQ(:METHOD)%"),
@@ -53,10 +69,7 @@ func (b *builder) observeHTTP(m *hcmv3.HttpConnectionManager, port uint16) {
 
 // observeTCP has a TCP proxy tell of connections, as soon as they reach the
 // application: some stay open for weeks.
-func (b *builder) observeTCP(p *tcpproxyv3.TcpProxy, port uint16) {
-	if !b.observed() {
-		return
-	}
+func observeTCP(p *tcpproxyv3.TcpProxy, port uint16) {
 	p.AccessLog = append(p.AccessLog, accessLog(tag(observe.TagPort, strconv.Itoa(int(port)))))
 	p.AccessLogOptions = &tcpproxyv3.TcpProxy_TcpAccessLogOptions{FlushAccessLogOnConnected: true}
 }
@@ -65,6 +78,9 @@ func (b *builder) observeTCP(p *tcpproxyv3.TcpProxy, port uint16) {
 func accessLog(tags ...*tracingv3.CustomTag) *accesslogconfigv3.AccessLog {
 	return &accesslogconfigv3.AccessLog{
 		Name: "envoy.access_loggers.tcp_grpc",
+		Filter: &accesslogconfigv3.AccessLogFilter{FilterSpecifier: &accesslogconfigv3.AccessLogFilter_RuntimeFilter{
+			RuntimeFilter: &accesslogconfigv3.RuntimeFilter{RuntimeKey: observeKey},
+		}},
 		ConfigType: &accesslogconfigv3.AccessLog_TypedConfig{TypedConfig: pack(&grpclogv3.TcpGrpcAccessLogConfig{
 			CommonConfig: &grpclogv3.CommonGrpcAccessLogConfig{
 				LogName:             observe.LogName,

@@ -9,9 +9,9 @@ import (
 	grpclogv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/grpc/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	tcpproxyv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/tcp_proxy/v3"
+	runtimev3 "github.com/envoyproxy/go-control-plane/envoy/service/runtime/v3"
 	"google.golang.org/protobuf/proto"
 
-	"github.com/wasmesh/wasmesh/controlplane/mesh"
 	"github.com/wasmesh/wasmesh/controlplane/observe"
 	"github.com/wasmesh/wasmesh/filters/policy"
 	"github.com/wasmesh/wasmesh/injector/sidecar"
@@ -28,57 +28,75 @@ func managerOf(t *testing.T, m proto.Message) *hcmv3.HttpConnectionManager {
 	return &manager
 }
 
-// Only inbound listeners tell, only where it is asked for, and only what is on
-// this list leaves the sidecar.
+// Only inbound listeners tell, and only what is on this list leaves the sidecar.
 func TestObserving(t *testing.T) {
-	for mode, want := range map[policy.Mode]int{policy.Enforce: 0, policy.Audit: 1, policy.Permissive: 1} {
-		told, s := 0, shop()
+	told := 0
+	for name, m := range Build(shop(), name("shop/store-v1"), settings())[ListenerType] {
+		manager := managerOf(t, m)
+		if err := manager.ValidateAll(); err != nil {
+			t.Error(err)
+		}
+		if len(manager.GetAccessLog()) == 0 {
+			continue
+		}
+		told++
+		if !strings.HasPrefix(name, "inbound|") {
+			t.Errorf("%s tells of what passes", name)
+		}
+		var log grpclogv3.TcpGrpcAccessLogConfig
+		if err := manager.GetAccessLog()[0].GetTypedConfig().UnmarshalTo(&log); err != nil {
+			t.Fatal(err)
+		}
+		var tags []string
+		for _, tag := range log.GetCommonConfig().GetCustomTags() {
+			tags = append(tags, tag.GetTag()+"="+tag.GetLiteral().GetValue()+tag.GetValue())
+		}
+		want := []string{"port=80", "method=%REQ(:METHOD)%", "path=%PATH(NQ:PATH)%", "code=%RESPONSE_CODE%"}
+		if !slices.Equal(tags, want) || len(log.GetCommonConfig().GetFilterStateObjectsToLog()) > 0 || log.GetCommonConfig().GetLogName() != observe.LogName {
+			t.Errorf("%s tells %q in %s", name, tags, log.GetCommonConfig().GetLogName())
+		}
+		if key := manager.GetAccessLog()[0].GetFilter().GetRuntimeFilter().GetRuntimeKey(); key != observeKey {
+			t.Errorf("%s is switched by %q", name, key)
+		}
+	}
+	if told != 1 {
+		t.Errorf("%d listeners tell, want 1", told)
+	}
+}
+
+// TestAModeReplacesNoListener: what a namespace's mode changes is the switch and
+// the filter's configuration, never a listener, whose connections would end.
+func TestAModeReplacesNoListener(t *testing.T) {
+	enforced := Build(shop(), name("shop/store-v1"), settings())
+	for mode, percent := range map[policy.Mode]float64{policy.Enforce: 0, policy.Audit: 100, policy.Permissive: 100} {
+		s := shop()
 		for i := range s.Workloads {
 			s.Workloads[i].Mode = mode
 		}
-		for name, m := range Build(s, name("shop/store-v1"), settings())[ListenerType] {
-			manager := managerOf(t, m)
-			if err := manager.ValidateAll(); err != nil {
-				t.Error(err)
-			}
-			if len(manager.GetAccessLog()) == 0 {
-				continue
-			}
-			told++
-			if !strings.HasPrefix(name, "inbound|") {
-				t.Errorf("%s tells of what passes", name)
-			}
-			var log grpclogv3.TcpGrpcAccessLogConfig
-			if err := manager.GetAccessLog()[0].GetTypedConfig().UnmarshalTo(&log); err != nil {
-				t.Fatal(err)
-			}
-			var tags []string
-			for _, tag := range log.GetCommonConfig().GetCustomTags() {
-				tags = append(tags, tag.GetTag()+"="+tag.GetLiteral().GetValue()+tag.GetValue())
-			}
-			want := []string{"port=80", "method=%REQ(:METHOD)%", "path=%PATH(NQ:PATH)%", "code=%RESPONSE_CODE%"}
-			if !slices.Equal(tags, want) || len(log.GetCommonConfig().GetFilterStateObjectsToLog()) > 0 || log.GetCommonConfig().GetLogName() != observe.LogName {
-				t.Errorf("%s tells %q in %s", name, tags, log.GetCommonConfig().GetLogName())
+		built := Build(s, name("shop/store-v1"), settings())
+		for _, typeURL := range []string{ListenerType, ClusterType, RouteType, EndpointType} {
+			for n, m := range built[typeURL] {
+				if !proto.Equal(m, enforced[typeURL][n]) {
+					t.Errorf("mode %v changes %s", mode, n)
+				}
 			}
 		}
-		if told != want {
-			t.Errorf("mode %v: %d listeners tell, want %d", mode, told, want)
+		layer := built[RuntimeType][RuntimeLayer].(*runtimev3.Runtime).GetLayer().GetFields()
+		if got := layer[observeKey].GetNumberValue(); got != percent {
+			t.Errorf("mode %v: %v %% are observed, want %v", mode, got, percent)
 		}
 	}
 }
 
 // A TCP proxy tells of a connection when it is made, and carries no request.
 func TestObservingConnections(t *testing.T) {
-	for mode, observed := range map[policy.Mode]bool{policy.Enforce: false, policy.Audit: true} {
-		b := builder{workload: mesh.Workload{Mode: mode}}
-		p := &tcpproxyv3.TcpProxy{StatPrefix: "x", ClusterSpecifier: &tcpproxyv3.TcpProxy_Cluster{Cluster: "x"}}
-		b.observeTCP(p, 5432)
-		if err := p.ValidateAll(); err != nil {
-			t.Error(err)
-		}
-		if len(p.GetAccessLog()) > 0 != observed || p.GetAccessLogOptions().GetFlushAccessLogOnConnected() != observed {
-			t.Errorf("observed %v: %v", observed, p)
-		}
+	p := &tcpproxyv3.TcpProxy{StatPrefix: "x", ClusterSpecifier: &tcpproxyv3.TcpProxy_Cluster{Cluster: "x"}}
+	observeTCP(p, 5432)
+	if err := p.ValidateAll(); err != nil {
+		t.Error(err)
+	}
+	if len(p.GetAccessLog()) != 1 || !p.GetAccessLogOptions().GetFlushAccessLogOnConnected() {
+		t.Errorf("got %v", p)
 	}
 }
 
@@ -87,5 +105,8 @@ func TestObservationsGoToTheBootstrapsCluster(t *testing.T) {
 	bootstrap, err := sidecar.Bootstrap(sidecar.Config{Workload: "a/b", TrustDomain: "test", XDS: "127.0.0.1:1", RunDir: "/run"})
 	if err != nil || !strings.Contains(string(bootstrap), `"name": "`+controlPlaneCluster+`"`) {
 		t.Errorf("the bootstrap has no cluster %q: %v", controlPlaneCluster, err)
+	}
+	if sidecar.RuntimeLayer != RuntimeLayer {
+		t.Errorf("the bootstrap asks for the switches %q, and %q are given", sidecar.RuntimeLayer, RuntimeLayer)
 	}
 }

@@ -18,7 +18,7 @@ const silence = time.Second
 // admitPlaintext lets callers without a sidecar in beside those of the mesh
 // (smi-rules 35). Mesh TLS is told from an application's own by the protocol's
 // name. The policy is not asked: it has nobody to speak of.
-func (b *builder) admitPlaintext(l *listenerv3.Listener, port mesh.WorkloadPort, name string) {
+func admitPlaintext(l *listenerv3.Listener, port mesh.WorkloadPort, name string) {
 	l.FilterChains[0].FilterChainMatch = &listenerv3.FilterChainMatch{
 		TransportProtocol: "tls", ApplicationProtocols: []string{protocolName},
 	}
@@ -29,7 +29,7 @@ func (b *builder) admitPlaintext(l *listenerv3.Listener, port mesh.WorkloadPort,
 		},
 	}}
 	proxy := toCluster(name)
-	b.observeTCP(proxy, port.Port)
+	observeTCP(proxy, port.Port)
 	raw := []*listenerv3.Filter{networkFilter(tcpProxyName, proxy)}
 	if port.Protocol.Opaque() {
 		l.ListenerFiltersTimeout = durationpb.New(silence)
@@ -46,7 +46,7 @@ func (b *builder) admitPlaintext(l *listenerv3.Listener, port mesh.WorkloadPort,
 	manager.CodecType = hcmv3.HttpConnectionManager_AUTO
 	manager.RouteSpecifier = toApplication(name)
 	manager.HttpFilters = []*hcmv3.HttpFilter{sanitizer(), routerFilter()}
-	b.observeHTTP(manager, port.Port)
+	observeHTTP(manager, port.Port)
 	l.DefaultFilterChain = &listenerv3.FilterChain{
 		Name:    "plaintext",
 		Filters: []*listenerv3.Filter{networkFilter("envoy.filters.network.http_connection_manager", manager)},

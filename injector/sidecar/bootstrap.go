@@ -89,14 +89,27 @@ func Bootstrap(c Config) ([]byte, error) {
 	}, "", " ")
 }
 
+// RuntimeLayer names the switches that the control plane sets.
+const RuntimeLayer = "wasmesh"
+
 // runtimeValues raises the size up to which Envoy takes an expression in a route: its
 // default, 100 instructions, refuses a dozen words joined by bars, and with them
-// the whole route. The control plane bounds expressions itself.
+// the whole route. The control plane bounds expressions itself, and it sets the
+// switches of the second layer.
 func runtimeValues() object {
-	return object{"layers": []any{object{
-		"name":         "wasmesh",
-		"static_layer": object{"re2": object{"max_program_size": object{"error_level": 1_000_000}}},
-	}}}
+	switches := overADS()
+	// A workload that the mesh does not know has none; it starts all the same.
+	switches["initial_fetch_timeout"] = "5s"
+	return object{"layers": []any{
+		object{
+			"name":         "base",
+			"static_layer": object{"re2": object{"max_program_size": object{"error_level": 1_000_000}}},
+		},
+		object{
+			"name":       RuntimeLayer,
+			"rtds_layer": object{"name": RuntimeLayer, "rtds_config": switches},
+		},
+	}}
 }
 
 func adsConfig() object {
