@@ -1,6 +1,7 @@
 package smi
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -116,7 +117,7 @@ func (r *resolver) rules(o mesh.Object, rules []access.TrafficTargetRule, routes
 		r.inert(o, "spec.rules", "no rule is listed, so the target grants nothing.", "Refer to an HTTPRouteGroup or a TCPRoute.")
 	}
 	var ports []policy.PortRange
-	var requests, connections []policy.Match
+	var requests, connections []namedMatch
 	hasGroup, hasTCP, resolved := false, false, true
 	for i, rule := range rules {
 		field := fmt.Sprintf("spec.rules[%d]", i)
@@ -128,7 +129,7 @@ func (r *resolver) rules(o mesh.Object, rules []access.TrafficTargetRule, routes
 		case KindTCPRoute:
 			hasTCP = true
 			ports = append(ports, routes.tcp[name]...)
-			connections = append(connections, policy.Match{Name: rule.Name})
+			connections = append(connections, namedMatch{match: policy.Match{Name: rule.Name}})
 			if _, ok := routes.tcp[name]; !ok {
 				resolved = false
 				r.inert(o, field+".name", fmt.Sprintf("TCPRoute %q does not exist in namespace %s. The whole target grants nothing until it does.",
@@ -155,7 +156,7 @@ func (r *resolver) rules(o mesh.Object, rules []access.TrafficTargetRule, routes
 
 // requests returns the matches of a group that a rule selects: all of them
 // where it names none (smi-rules 15, 19, 20, 21).
-func (r *resolver) requests(o mesh.Object, field string, name mesh.Name, selected []string, routes routes) []policy.Match {
+func (r *resolver) requests(o mesh.Object, field string, name mesh.Name, selected []string, routes routes) []namedMatch {
 	g, ok := routes.groups[name]
 	if !ok {
 		r.inert(o, field+".name", fmt.Sprintf("HTTPRouteGroup %q does not exist in namespace %s. The rule grants nothing until it does.",
@@ -169,17 +170,25 @@ func (r *resolver) requests(o mesh.Object, field string, name mesh.Name, selecte
 				r.tryWord(wanted, g.declared, "Add it to the group, or correct the name."))
 		}
 	}
-	var out []policy.Match
+	var out []namedMatch
 	for _, m := range g.matches {
 		if len(selected) == 0 || m.name != "" && slices.Contains(selected, m.name) {
-			out = append(out, m.match)
+			out = append(out, m)
 		}
 	}
 	return out
 }
 
 // distinct sorts matches by name and drops those that two rules both select.
-func distinct(matches []policy.Match) []policy.Match {
-	slices.SortStableFunc(matches, func(a, b policy.Match) int { return strings.Compare(a.Name, b.Name) })
-	return slices.CompactFunc(matches, func(a, b policy.Match) bool { return a.Name == b.Name })
+func distinct(matches []namedMatch) []policy.Match {
+	slices.SortStableFunc(matches, func(a, b namedMatch) int {
+		return cmp.Or(strings.Compare(a.match.Name, b.match.Name), cmp.Compare(a.place, b.place))
+	})
+	var out []policy.Match
+	for i, m := range matches {
+		if i == 0 || m.match.Name != matches[i-1].match.Name || m.place != matches[i-1].place {
+			out = append(out, m.match)
+		}
+	}
+	return out
 }

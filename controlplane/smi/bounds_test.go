@@ -64,3 +64,15 @@ func TestProblemsStayShort(t *testing.T) {
 		t.Errorf("%d bytes: %.100s", len(line), line)
 	}
 }
+
+// TestAMatchMayBeNamedAfterAPlace: it does not swallow the match without a name
+// that is called after that place (smi-rules 19, 44).
+func TestAMatchMayBeNamedAfterAPlace(t *testing.T) {
+	o := lattice("/a", "")
+	o.TrafficTargets, o.HTTPRouteGroups = o.TrafficTargets[:1], o.HTTPRouteGroups[:1]
+	o.HTTPRouteGroups[0].Spec.Matches = []specs.HTTPMatch{{Methods: []string{"PUT"}}, {Name: "matches[0]", Methods: []string{"GET"}}}
+	s, _ := smi.Snapshot(o, settings)
+	if grants := s.Grants(mesh.Name{Namespace: "store", Name: "account-0"}); len(grants) != 1 || len(grants[0].Matches) != 2 {
+		t.Errorf("got %+v, want two matches", grants)
+	}
+}

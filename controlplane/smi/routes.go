@@ -24,6 +24,9 @@ type namedMatch struct {
 	name  string
 	match policy.Match
 	spec  specs.HTTPMatch
+	// place is the index in the group: a match without a name is called after it,
+	// and another may have just that name.
+	place int
 }
 
 // groups compiles every HTTPRouteGroup, whether something refers to it or not:
@@ -59,7 +62,7 @@ func (r *resolver) group(o mesh.Object, matches []specs.HTTPMatch) group {
 		match := r.match(o, field, m)
 		match.Name = o.Name.Name + "/" + orDefault(m.Name, fmt.Sprintf("matches[%d]", i))
 		if r.breaks == before {
-			out.matches = append(out.matches, namedMatch{m.Name, match, m})
+			out.matches = append(out.matches, namedMatch{m.Name, match, m, i})
 		}
 	}
 	return out

@@ -209,8 +209,14 @@ func (r *reader) sources(grants int) map[string][]uint32 {
 	}
 	n := r.count()
 	bySource := make(map[string][]uint32, n)
+	last := ""
 	for ; n > 0 && r.ok; n-- {
 		name := r.text()
+		if name <= last { // an empty one would be whoever has no certificate
+			r.fail()
+			break
+		}
+		last = name
 		if list := r.number(len(lists)); r.ok {
 			bySource[name] = lists[list]
 		}

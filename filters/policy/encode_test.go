@@ -139,3 +139,14 @@ func FuzzDecodeTable(f *testing.F) {
 		}
 	})
 }
+
+// TestASourceWithoutANameIsRefused: it would be whoever has no certificate.
+func TestASourceWithoutANameIsRefused(t *testing.T) {
+	nobody := policy.Compile([]policy.Grant{{
+		Name: "n/t", Sources: []string{"x"}, Ports: []policy.PortRange{policy.EveryPort()}, Matches: []policy.Match{{}},
+	}}).Encode()
+	end := len(nobody) - 3 // the name's length, the name, its list
+	if table, ok := policy.Decode(append(nobody[:end:end], 0, 0)); ok {
+		t.Errorf("it is taken, and allows: %+v", table.Decide(policy.Request{Method: "GET", Path: "/"}))
+	}
+}

@@ -24,7 +24,7 @@ import (
 
 const (
 	// budget is how long a plain run makes up cases.
-	budget = 14 * time.Second
+	budget = 30 * time.Second
 	// everyCase: wazero sees every world of a plain run.
 	everyCase = 1
 	// tell is after how many cases a long run says how far it is.

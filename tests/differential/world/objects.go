@@ -208,9 +208,7 @@ func (m *maker) group(namespace, name string) *specs.HTTPRouteGroup {
 		case 1:
 			match.Name = ""
 		case 2:
-			// A match that is named like the position of one without a name, such as
-			// "matches[0]", is left out: controlplane/smi takes the two for one.
-			match.Name = "M0"
+			match.Name = "matches[0]" // what one without a name is called
 		}
 		if !m.one(5) {
 			match.PathRegex = m.pathExpression()
