@@ -11,10 +11,18 @@ import (
 	"github.com/wasmesh/wasmesh/filters/telemetry"
 )
 
+// settle is the age, in milliseconds, up to which a request that was allowed may
+// go on when an edit takes its right away: most are answered long before. Only
+// what lasts, a stream or a WebSocket, is ended; an ordinary request would else
+// be answered 503 for an edit that came a moment after it.
+const settle = 2000
+
 // Requests are those open in this VM, and what decides about them.
 type Requests struct {
 	rules
-	open []*Request
+	// clock is the time of the last tick, in milliseconds since 1970.
+	clock int64
+	open  []*Request
 	// headers is where every request reads its headers to; one callback runs at a
 	// time in a VM.
 	headers []policy.Header
@@ -28,13 +36,19 @@ type Request struct {
 	// one copy, so keeping them costs no other.
 	pairs  []byte
 	source *telemetry.Source
+	// began is the clock when it was allowed: up to a tick early.
+	began int64
 	// place is the index among the open ones.
 	place  int
 	isOpen bool
 }
 
-// Replace makes a policy the one that decides from now on.
-func (r *Requests) Replace(table *policy.Table, mode policy.Mode) { r.replace(table, mode) }
+// Replace makes a policy the one that decides from now on; now is in milliseconds
+// since 1970.
+func (r *Requests) Replace(table *policy.Table, mode policy.Mode, now int64) {
+	r.replace(table, mode)
+	r.clock = now
+}
 
 // Judge reads and decides the request of the current stream; id is its context,
 // now in seconds since 1970. What may not pass has been answered.
@@ -84,7 +98,7 @@ func (q *Request) Done(of *Requests) {
 }
 
 func (r *Requests) add(q *Request) {
-	q.place, q.isOpen = len(r.open), true
+	q.place, q.isOpen, q.began = len(r.open), true, r.clock
 	r.open = append(r.open, q)
 }
 
@@ -101,14 +115,21 @@ func (r *Requests) remove(q *Request) {
 }
 
 // Revoke ends every open request that an edit of the policy took the right from:
-// a stream or a WebSocket would else keep it for as long as it lasts.
+// a stream or a WebSocket would else keep it for as long as it lasts. now is in
+// milliseconds since 1970.
 func (r *Requests) Revoke(now int64) {
+	r.clock = now
 	if !r.edited {
 		return
 	}
 	r.edited = false
 	for _, q := range slices.Clone(r.open) {
-		if _, verdict := r.judge(q, now); !verdict.Allow {
+		_, verdict := r.judge(q, now/1000)
+		switch {
+		case verdict.Allow:
+		case now-q.began < settle:
+			r.edited = true // looked at again at the next tick
+		default:
 			r.end(q, verdict.Reason)
 		}
 	}

@@ -205,7 +205,11 @@ func TestAnEditRevokesRequests(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	advance(t, last, 100*time.Millisecond)
+	advance(t, last, time.Second)
+	if stays.Result().Reset {
+		t.Error("a request that was allowed a second ago was not left to finish")
+	}
+	advance(t, last, 2*time.Second)
 	if !stays.Result().Reset {
 		t.Error("a request that lost its right goes on")
 	}

@@ -70,7 +70,8 @@ func (p *plugin) OnPluginStart(int) types.OnPluginStartStatus {
 		return types.OnPluginStartStatusFailed
 	}
 	p.form, p.version = c.Form, c.Version
-	p.now = time.Now().Unix()
+	now := time.Now()
+	p.now = now.Unix()
 	p.panics = proxywasm.DefineCounterMetric(traffic.Panics)
 	if err := proxywasm.SetTickPeriodMilliSeconds(firstTickMilliseconds); err != nil {
 		proxywasm.LogError("the tick could not be set: " + err.Error())
@@ -81,7 +82,7 @@ func (p *plugin) OnPluginStart(int) types.OnPluginStartStatus {
 	case config.Lifetime:
 		p.lifetime = lifetime.New()
 	case config.Access:
-		p.vm.requests.Replace(table, c.Mode)
+		p.vm.requests.Replace(table, c.Mode, now.UnixMilli())
 	case config.Connections:
 		p.vm.connections.Replace(table, c.Mode, p.now)
 	}
@@ -91,7 +92,8 @@ func (p *plugin) OnPluginStart(int) types.OnPluginStartStatus {
 // OnTick moves the clock and ends what has expired or lost its right.
 func (p *plugin) OnTick() {
 	defer p.survive()
-	p.now = time.Now().Unix()
+	now := time.Now()
+	p.now = now.Unix()
 	if !p.ticked {
 		p.begin()
 	}
@@ -99,7 +101,7 @@ func (p *plugin) OnTick() {
 	case config.Lifetime:
 		p.lifetime.End(p.now)
 	case config.Access:
-		p.vm.requests.Revoke(p.now)
+		p.vm.requests.Revoke(now.UnixMilli())
 	case config.Connections:
 		p.vm.connections.Revoke(p.now)
 	}
