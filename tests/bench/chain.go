@@ -125,7 +125,7 @@ func envoySettings() (*bootstrapv3.Bootstrap, error) {
 		return nil, fmt.Errorf("the sidecar's start configuration: %w", err)
 	}
 	// These lead to a control plane and to files, of which there are none.
-	for _, name := range []string{"admin", "dynamic_resources", "static_resources"} {
+	for _, name := range []string{"admin", "dynamic_resources", "layered_runtime", "static_resources"} {
 		delete(settings, name)
 	}
 	rest, err := json.Marshal(settings)

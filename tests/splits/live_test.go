@@ -15,7 +15,7 @@ import (
 )
 
 // liveDraws are the outcomes of this file that chance decides.
-const liveDraws = 2
+const liveDraws = 3
 
 // playLive edits splits under a running mesh, and judges what happens meanwhile.
 func playLive(t *testing.T, e *sidecars, risk float64) {
@@ -23,6 +23,7 @@ func playLive(t *testing.T, e *sidecars, risk float64) {
 	t.Run("edits under load", func(t *testing.T) { underLoad(t, e) })
 	t.Run("oldest wins", func(t *testing.T) { oldestWins(t, e) })
 	t.Run("a backend appears", func(t *testing.T) { backendAppears(t, e, risk) })
+	t.Run("opaque", func(t *testing.T) { opaque(t, e, risk) })
 }
 
 // splitBy writes a split of bookstore.

@@ -107,7 +107,7 @@ func drawsOf(all []scenario) int {
 func shownElsewhere() map[int]string {
 	return map[int]string{
 		60: "TestSplitsAreAppliedByTheCaller in controlplane/xds",
-		79: "TestConditionsOnAnOpaquePort in controlplane/smi",
+		79: "opaque in playLive, and TestConditionsOnAnOpaquePort in controlplane/smi",
 		81: "playLive",
 	}
 }
