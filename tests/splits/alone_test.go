@@ -1,22 +1,21 @@
 package splits
 
 import (
-	"os"
-	"path/filepath"
-	"syscall"
 	"testing"
+
+	"github.com/wasmesh/wasmesh/tests/rig"
 )
 
-// alone waits until no other run of this test is under way: the cast's addresses
-// are fixed. The kernel lets go of the lock with the process.
+// alone waits until no other run of these tests is under way.
 func alone(t *testing.T) {
 	t.Helper()
-	f, err := os.OpenFile(filepath.Join(os.TempDir(), "wasmesh-splits.lock"), os.O_CREATE|os.O_RDWR, 0o666)
+	release, err := rig.Alone("splits")
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { f.Close() })
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != nil {
-		t.Fatal(err)
-	}
+	t.Cleanup(func() {
+		if err := release(); err != nil {
+			t.Error(err)
+		}
+	})
 }
