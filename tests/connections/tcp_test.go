@@ -48,7 +48,11 @@ func dial(ctx context.Context, at string) (*net.TCPConn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return c.(*net.TCPConn), c.SetDeadline(time.Now().Add(answerTimeout))
+	end := time.Now().Add(answerTimeout)
+	if d, ok := ctx.Deadline(); ok && d.Before(end) {
+		end = d
+	}
+	return c.(*net.TCPConn), c.SetDeadline(end)
 }
 
 // conversation is what half of a connection can be closed of.
