@@ -51,7 +51,9 @@ func (r *reader) sections() (Shape, error) {
 		}
 		inner := reader{rest: content, at: r.at - len(content), missing: ErrCorrupt}
 		switch id {
-		case sectionCustom, sectionStart, sectionDataCount: // not a list
+		case sectionStart, sectionDataCount: // not a list
+		case sectionCustom:
+			_, err = inner.name()
 		case sectionImport:
 			s.Imports, err = inner.imports()
 		case sectionExport:
