@@ -15,6 +15,8 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+
+	"github.com/wasmesh/wasmesh/wasm-registry/inspect"
 )
 
 func main() {
@@ -54,6 +56,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	commands := map[string]command{
 		"demo": runDemo, "check": runCheck, "explain": runExplain, "xds": runXDS, "hosts": runHosts,
 		"controlplane": runControlPlane, "token": runToken, "status": runStatus, "suggest": runSuggest, "envoy": runEnvoy,
+		inspect.Argument: runInspection,
 	}
 	if len(args) == 0 {
 		fmt.Fprint(stderr, usage)
