@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/wasmesh/wasmesh/controlplane/mesh"
+	"github.com/wasmesh/wasmesh/filters/identity"
 )
 
 // Leaf is an issued certificate.
@@ -116,7 +117,7 @@ func (a *Authority) ServingCertificate(hosts []string) (tls.Certificate, error) 
 			continue
 		}
 		// A peer label in the control plane's leaf would make it look like a workload.
-		if _, _, label := ParseLabel(host); label || !isDNSName(host) {
+		if _, _, label := ParseLabel(host); label || !identity.IsDNSName(host) {
 			return tls.Certificate{}, fmt.Errorf("serving certificate: %.300q is neither an IP address nor a lower-case DNS name of a machine", host)
 		}
 		template.DNSNames = append(template.DNSNames, host)
