@@ -65,7 +65,7 @@ var layers = []struct {
 	{"filters/wasmtest", nil},
 	{"filters/", []string{"filters/"}},
 	{"controlplane/apis/", nil},
-	{"controlplane/mesh", []string{"filters/policy"}},
+	{"controlplane/mesh", []string{"filters/identity", "filters/policy"}},
 	{"controlplane/smi", []string{"controlplane/mesh", "controlplane/apis/", "filters/"}},
 	{"controlplane/observe", []string{"controlplane/mesh", "filters/policy"}},
 	{"controlplane/observe/receive", []string{"controlplane/mesh", "controlplane/observe"}},
