@@ -138,6 +138,7 @@ func (c hostcall) bind(name string) api.GoModuleFunc {
 		if r := in.restriction; r != nil && !r.allowed[name] {
 			panic(&restrictedError{name, r.phase})
 		}
+		in.vm.calls[name]++
 		result := c.serve(invocation{ctx, in, caller.Memory(), in.acting()}, stack)
 		if c.result != "" {
 			stack[0] = uint64(result)

@@ -138,6 +138,7 @@ func (in *instance) invoke(ctx context.Context, sc *scope, name string, args ...
 	in.current, in.effective = sc, nil
 	defer func() { in.current, in.effective = current, effective }()
 
+	in.vm.calls[name]++
 	logged := len(in.vm.logs.lines)
 	results, err := f.Call(in.context(ctx), args[:len(guestFunctions[name].params)]...)
 	if err != nil {

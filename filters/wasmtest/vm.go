@@ -3,6 +3,7 @@ package wasmtest
 import (
 	"context"
 	"fmt"
+	"maps"
 	"sort"
 	"time"
 )
@@ -37,6 +38,7 @@ type VM struct {
 	plugins     []*Plugin
 	logs        logBook
 	unsupported map[string]bool
+	calls       map[string]int
 	now         time.Time
 	slept       time.Duration
 	closed      bool
@@ -52,7 +54,7 @@ func (m *Module) Start(ctx context.Context, options Options) (*VM, error) {
 	if options.Now.IsZero() {
 		options.Now = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	}
-	vm := &VM{module: m, options: options, now: options.Now, unsupported: map[string]bool{}}
+	vm := &VM{module: m, options: options, now: options.Now, unsupported: map[string]bool{}, calls: map[string]int{}}
 	if err := vm.instantiate(ctx); err != nil {
 		return nil, err
 	}
@@ -191,6 +193,11 @@ func (vm *VM) Unsupported() []string {
 	sort.Strings(names)
 	return names
 }
+
+// Calls returns how often each function was called across the boundary since
+// Start, by name: hostcalls by the guest and exports by the host, re-entries to
+// allocate memory included. Every one costs what a crossing costs.
+func (vm *VM) Calls() map[string]int { return maps.Clone(vm.calls) }
 
 // MemoryBytes returns the current size of the guest's linear memory.
 func (vm *VM) MemoryBytes() uint64 {
