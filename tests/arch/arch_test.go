@@ -69,7 +69,7 @@ var layers = []struct {
 	{"controlplane/smi", []string{"controlplane/mesh", "controlplane/apis/", "filters/"}},
 	{"controlplane/observe", []string{"controlplane/mesh", "filters/policy"}},
 	{"controlplane/observe/receive", []string{"controlplane/mesh", "controlplane/observe"}},
-	{"controlplane/suggest", []string{"controlplane/mesh", "controlplane/observe", "filters/pattern", "filters/policy"}},
+	{"controlplane/suggest", []string{"controlplane/mesh", "controlplane/observe", "controlplane/smi", "filters/pattern", "filters/policy"}},
 	{"controlplane/xds", []string{"controlplane/mesh", "controlplane/observe", "filters/"}},
 	{"controlplane/serve", []string{"controlplane/mesh", "controlplane/xds", "filters/identity"}},
 	{"controlplane/files", []string{"controlplane/mesh", "controlplane/smi", "controlplane/apis/"}},
