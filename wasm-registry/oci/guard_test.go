@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -20,13 +21,26 @@ import (
 )
 
 // victim is something on this machine that must not hear of us; it counts who
-// comes.
+// connects.
 func victim(t *testing.T, address string) (string, *atomic.Int32) {
+	t.Helper()
 	var calls atomic.Int32
-	return serve(t, address, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		calls.Add(1)
-		_, _ = io.WriteString(w, `{"token":"secret"}`)
-	})), &calls
+	l, err := net.Listen("tcp", address+":0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			calls.Add(1)
+			_ = c.Close()
+		}
+	}()
+	return l.Addr().String(), &calls
 }
 
 // A registry that sends us on, to get tokens or content, sends us nowhere but
@@ -44,17 +58,13 @@ func TestRegistryLeadsNowhere(t *testing.T) {
 				return true
 			}
 		},
-		"redirect": func(to string) func(http.ResponseWriter, *http.Request) bool {
-			return func(w http.ResponseWriter, r *http.Request) bool {
-				if r.Method != http.MethodGet || !strings.Contains(r.URL.Path, "/blobs/") || r.URL.Query().Has("again") {
-					return false
-				}
-				http.Redirect(w, r, "http://"+to+r.URL.Path+"?again", http.StatusTemporaryRedirect)
-				return true
-			}
-		},
+		"redirect": redirect("http://"), "neighbour": redirect("http://"), "redirect by TLS": redirect("https://"),
 	} {
-		to, calls := victim(t, victimAddress)
+		address := victimAddress
+		if name == "neighbour" {
+			address = registryAddress // on another port
+		}
+		to, calls := victim(t, address)
 		var block func(http.ResponseWriter, *http.Request) bool
 		inner := registry.New(registry.Logger(log.New(io.Discard, "", 0)))
 		host := serve(t, registryAddress, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -76,8 +86,21 @@ func TestRegistryLeadsNowhere(t *testing.T) {
 			t.Log(err)
 		}
 		block = inTheWay(host)
-		if _, err := client.Pull(t.Context(), r); err != nil {
+		if _, err := client.Pull(t.Context(), r); err != nil && name != "redirect by TLS" {
 			t.Errorf("%s, to itself: %v", name, err)
+		}
+	}
+}
+
+// redirect sends those who want content somewhere else, once.
+func redirect(scheme string) func(to string) func(http.ResponseWriter, *http.Request) bool {
+	return func(to string) func(http.ResponseWriter, *http.Request) bool {
+		return func(w http.ResponseWriter, r *http.Request) bool {
+			if r.Method != http.MethodGet || !strings.Contains(r.URL.Path, "/blobs/") || r.URL.Query().Has("again") {
+				return false
+			}
+			http.Redirect(w, r, scheme+to+r.URL.Path+"?again", http.StatusTemporaryRedirect)
+			return true
 		}
 	}
 }
