@@ -56,9 +56,9 @@ func TestHostCallsStayInBudget(t *testing.T) {
 				role = "admin"
 			}
 			exchange(t, p, role, b.status) // defines the series
-			before := p.VM().Calls()
+			before := p.VM().Crossings()
 			exchange(t, p, role, b.status)
-			if got := spent(before, p.VM().Calls()); !maps.Equal(got, b.calls) {
+			if got := spent(before, p.VM().Crossings()); !maps.Equal(got, b.calls) {
 				t.Errorf("calls, above the budget or better than it:\n got %v\nwant %v", got, b.calls)
 			}
 		})
