@@ -18,8 +18,9 @@ import (
 
 const (
 	firstRetry = 200 * time.Millisecond
-	// slowestStart is short, as an application waits for the answer.
-	slowestStart = 5 * time.Second
+	// slowestStart is short, as an application waits for the answer: after an
+	// outage, however long, a sidecar that starts serves within 5 s of its end.
+	slowestStart = time.Second
 	slowestRenew = time.Minute
 	// clockStep bounds each sleep: a machine that was suspended finds its
 	// certificate half gone without its timers having noticed.
