@@ -33,6 +33,10 @@ type Lookup func(workload mesh.Name) (serviceAccount mesh.Name, ok bool)
 // waiting for the manifest is worth it, asking for a new token is not.
 var errUnknownWorkload = errors.New("the mesh does not know this workload yet: add or correct its manifest")
 
+// errSkew is told to a caller that has proved who it is, before its token is
+// spent: a certificate that its machine takes for ended would be no use to it.
+var errSkew = errors.New("the clocks differ too much")
+
 // errRequest is what is wrong with a request that proves nothing about secrets.
 var errRequest = errors.New("bad request")
 
@@ -78,13 +82,14 @@ func (a *Authority) Serve(ctx context.Context, ln net.Listener, hosts []string, 
 	return fmt.Errorf("join endpoint on %s: %w", ln.Addr(), err)
 }
 
-// Handler answers POST /v1/join and POST /v1/renew. Every refusal goes to log
+// Handler answers POST /v1/join, /v1/renew and /v1/roots. Every refusal goes to log
 // with its reason; the caller gets the same words for every bad secret.
 func (a *Authority) Handler(lookup Lookup, log *slog.Logger) http.Handler {
 	e := &endpoint{authority: a, lookup: lookup, log: log}
 	mux := http.NewServeMux()
-	mux.HandleFunc("POST "+joinPath, e.handle(e.join))
-	mux.HandleFunc("POST "+renewPath, e.handle(e.renew))
+	mux.HandleFunc("POST "+joinPath, e.handle(issued(e.join)))
+	mux.HandleFunc("POST "+renewPath, e.handle(issued(e.renew)))
+	mux.HandleFunc("POST "+rootsPath, e.handle(e.roots))
 	return mux
 }
 
@@ -97,7 +102,7 @@ type endpoint struct {
 
 // handle reads a bounded body, lets act answer it, and writes and logs what
 // came out. The name that act returns is the workload if it is known.
-func (e *endpoint) handle(act func(body []byte) (answer, mesh.Name, error)) http.HandlerFunc {
+func (e *endpoint) handle(act func(body []byte) (out any, workload mesh.Name, err error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		remote, _ := netip.ParseAddrPort(r.RemoteAddr)
 		if !e.limit.allow(remote.Addr(), e.authority.now()) {
@@ -114,7 +119,9 @@ func (e *endpoint) handle(act func(body []byte) (answer, mesh.Name, error)) http
 		}
 		out, workload, err := act(body)
 		if err == nil {
-			e.log.Info("join endpoint: issued", "workload", workload.String(), "remote", r.RemoteAddr, "path", r.URL.Path, "expires", out.Expires)
+			if a, ok := out.(answer); ok {
+				e.log.Info("join endpoint: issued", "workload", workload.String(), "remote", r.RemoteAddr, "path", r.URL.Path, "expires", a.Expires)
+			}
 			reply(w, http.StatusOK, out)
 			return
 		}
@@ -129,7 +136,7 @@ func tell(err error) (status int, told string) {
 	switch {
 	case errors.Is(err, ErrRefused):
 		return http.StatusForbidden, "the token or renewal credential is not valid (any more); ask the operator of the mesh for a new join token"
-	case errors.Is(err, errUnknownWorkload):
+	case errors.Is(err, errUnknownWorkload), errors.Is(err, errSkew):
 		return http.StatusConflict, err.Error()
 	case errors.Is(err, errRequest):
 		return http.StatusBadRequest, err.Error()
@@ -144,6 +151,14 @@ func reply(w http.ResponseWriter, status int, body any) {
 	_ = json.NewEncoder(w).Encode(body) // a caller that went away asks again
 }
 
+// issued makes an act of one that returns a certificate.
+func issued(act func([]byte) (answer, mesh.Name, error)) func([]byte) (any, mesh.Name, error) {
+	return func(body []byte) (any, mesh.Name, error) {
+		out, workload, err := act(body)
+		return out, workload, err
+	}
+}
+
 func (e *endpoint) join(body []byte) (answer, mesh.Name, error) {
 	var in joinRequest
 	if err := decode(body, &in); err != nil {
@@ -155,6 +170,9 @@ func (e *endpoint) join(body []byte) (answer, mesh.Name, error) {
 	}
 	var out answer
 	workload, renewal, err := e.authority.Redeem(in.Token, func(workload mesh.Name) (err error) {
+		if err := checkSkew(in.Now, e.authority.now(), e.authority.leafLifetime); err != nil {
+			return fmt.Errorf("%w: %w", errSkew, err)
+		}
 		out, err = e.certify(workload, key)
 		return err
 	})
@@ -188,7 +206,27 @@ func (e *endpoint) renew(body []byte) (answer, mesh.Name, error) {
 		return answer{}, workload, err
 	}
 	out.Renewal = renewal
+	// Whoever has an identity keeps it: its machine knows best what still works.
+	if skewed := checkSkew(in.Now, e.authority.now(), e.authority.leafLifetime); skewed != nil {
+		e.log.Error("join endpoint: renewed for a workload whose clock is wrong", "workload", workload.String(), "told", skewed)
+	}
 	return out, workload, nil
+}
+
+// roots tells who is trusted, and keeps what the caller says it holds.
+func (e *endpoint) roots(body []byte) (any, mesh.Name, error) {
+	var in rootsRequest
+	if err := decode(body, &in); err != nil {
+		return nil, mesh.Name{}, fmt.Errorf("%w: %w", errRequest, err)
+	}
+	workload, ok := mesh.ParseName(in.Workload)
+	if _, err := Label(workload, KindWorkload); !ok || err != nil || len(in.Holds.Trusts) > maxEarlier {
+		return nil, mesh.Name{}, refuse("malformed question for roots")
+	}
+	if err := e.authority.Note(workload, in.Renewal, in.Holds); err != nil {
+		return nil, workload, err
+	}
+	return rootsAnswer{string(e.authority.TrustBundle()), e.authority.Fingerprint()}, workload, nil
 }
 
 // certify issues for a workload that has proved itself.
@@ -207,5 +245,6 @@ func (e *endpoint) certify(workload mesh.Name, key *ecdsa.PublicKey) (answer, er
 		Workload:       workload.String(),
 		ServiceAccount: serviceAccount.String(),
 		Expires:        leaf.Expires,
+		Now:            e.authority.now().UTC(),
 	}, nil
 }

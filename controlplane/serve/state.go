@@ -177,7 +177,6 @@ func (s *state) want(ctx context.Context, key string) error {
 	st := s.streams[key]
 	st.desired = xds.Build(s.snapshot, st.proxy, s.settings)
 	st.held = false
-	st.forgetFilters()
 	if st.current == nil {
 		st.current = st.desired
 		st.waiting = changed(nil, st.desired)
@@ -196,15 +195,6 @@ func (s *state) want(ctx context.Context, key string) error {
 	return s.advance(ctx, key)
 }
 
-// forgetFilters gives up waiting for filters that nobody wants any more: a proxy
-// asks for one only when it has the listener for it, and that may never be sent.
-func (st *stream) forgetFilters() {
-	maps.DeleteFunc(st.waiting[xds.FilterType], func(name string, _ bool) bool {
-		_, wanted := st.desired[xds.FilterType][name]
-		return !wanted
-	})
-}
-
 // advance takes the steps that nothing stands in the way of.
 func (s *state) advance(ctx context.Context, key string) error {
 	st := s.streams[key]
@@ -219,10 +209,14 @@ func (s *state) advance(ctx context.Context, key string) error {
 	return nil
 }
 
+// isWaiting reports whether the current step is not acknowledged yet. What is no
+// longer a part of it, a filter that nobody wants any more, never will be.
 func (st *stream) isWaiting() bool {
-	for _, names := range st.waiting {
-		if len(names) > 0 {
-			return true
+	for typeURL, names := range st.waiting {
+		for name := range names {
+			if _, there := st.current[typeURL][name]; there {
+				return true
+			}
 		}
 	}
 	return false

@@ -14,9 +14,10 @@ import (
 // Advice returns Warnings about what is in force as it is written but probably
 // not what its author meant: a path left open at its end (smi-rules 36), a match
 // with no condition at all (smi-rules 48) or with one that no request can meet,
-// and a target of which nothing is left. It is apart from Snapshot because it is
-// for a person who asks, and costs more compiling.
-func Advice(objects Objects, settings Settings) []mesh.Problem {
+// and a target of which nothing is left. made is what Snapshot made of the same
+// objects. It is apart from Snapshot because it is for a person who asks, and
+// costs more compiling.
+func Advice(objects Objects, settings Settings, made *mesh.Snapshot) []mesh.Problem {
 	var out []mesh.Problem
 	for _, g := range objects.HTTPRouteGroups {
 		o := mesh.Object{Kind: KindHTTPRouteGroup, Name: nameOf(g)}
@@ -28,7 +29,7 @@ func Advice(objects Objects, settings Settings) []mesh.Problem {
 			}
 		}
 	}
-	out = append(out, idleTargets(objects, settings)...)
+	out = append(out, idleTargets(objects, made)...)
 	sortProblems(out)
 	return out
 }
@@ -80,10 +81,9 @@ func compiles(expr string) bool {
 
 // idleTargets finds targets of which nothing is left. Why, the problems with
 // their parts say; that nothing is left, none of them does.
-func idleTargets(objects Objects, settings Settings) []mesh.Problem {
-	snapshot, _ := Snapshot(objects, settings)
+func idleTargets(objects Objects, made *mesh.Snapshot) []mesh.Problem {
 	granting := map[string]bool{}
-	for _, a := range snapshot.Access {
+	for _, a := range made.Access {
 		for _, g := range a.Grants {
 			granting[g.Name] = true
 		}
