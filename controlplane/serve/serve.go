@@ -91,6 +91,10 @@ func (s *Server) send(ctx context.Context, e event) error {
 func (s *Server) Run(ctx context.Context) error {
 	defer close(s.stopped)
 	state := state{streams: map[string]*stream{}, log: s.log, put: s.put, drop: s.cache.ClearSnapshot}
+	state.tell = func() {
+		status := state.proxies()
+		s.status.Store(&status)
+	}
 	for {
 		select {
 		case <-ctx.Done():
@@ -99,8 +103,7 @@ func (s *Server) Run(ctx context.Context) error {
 			if err := e.apply(ctx, &state); err != nil {
 				return err
 			}
-			status := state.proxies()
-			s.status.Store(&status)
+			state.tell()
 		}
 	}
 }

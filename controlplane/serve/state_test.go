@@ -34,6 +34,7 @@ func newDesk(t *testing.T) *desk {
 			return nil
 		},
 		drop: func(string) {},
+		tell: func() {},
 	}
 	return d
 }
@@ -75,6 +76,9 @@ func meshOf(services ...string) *mesh.Snapshot {
 		Loopback: netip.MustParsePrefix("127.31.0.0/16"),
 		Ports:    []mesh.WorkloadPort{{Port: 80, Protocol: mesh.HTTP1}},
 	}}}
+	s.Access = []mesh.Access{{ServiceAccount: caller, Grants: []policy.Grant{{
+		Name: "shop/itself", Sources: []string{mesh.SPIFFEID("test", caller)}, Ports: []policy.PortRange{policy.EveryPort()}, Matches: []policy.Match{{Name: "any"}},
+	}}}}
 	for i, name := range services {
 		s.Services = append(s.Services, mesh.Service{
 			Name: mesh.Name{Namespace: "shop", Name: name}, Offset: uint16(0x0101 + i),

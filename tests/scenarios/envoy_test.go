@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/wasmesh/wasmesh/controlplane/mesh"
 	"github.com/wasmesh/wasmesh/filters/policy"
 )
 
@@ -19,6 +20,8 @@ const answerTimeout = 10 * time.Second
 type envoy struct {
 	*house
 	road road
+	// scope says what callers' own sidecars refuse.
+	scope *mesh.Scope
 }
 
 func (*envoy) tellsRule() bool { return false }
@@ -28,6 +31,7 @@ func (e *envoy) hearsOutside() bool { return e.road == throughSidecar }
 
 // begin edits the policy under the running mesh, once for both roads.
 func (e *envoy) begin(ctx context.Context, s stage) error {
+	e.scope = s.snapshot.Scope()
 	if e.road == straight {
 		return nil
 	}
@@ -54,6 +58,10 @@ func (e *envoy) once(ctx context.Context, c call) (verdict, error) {
 	if err != nil {
 		return verdict{}, err
 	}
+	own, err := e.ownRefusals(ctx, c)
+	if err != nil {
+		return verdict{}, err
+	}
 	id := e.nextID()
 	answer, err := e.travel(ctx, c, e.road, id)
 	if err != nil {
@@ -68,6 +76,12 @@ func (e *envoy) once(ctx context.Context, c call) (verdict, error) {
 		return verdict{}, err
 	}
 	seen := e.applications.seen(id)
+	if by, err := e.refusedByOwn(ctx, c, own, answer); err != nil || by {
+		if counted.outcome != allow || len(seen) > 0 {
+			err = errors.Join(err, fmt.Errorf("the caller's own sidecar refused it, the server's filter counted %s, and the application saw %v", counted, seen))
+		}
+		return c.want, err
+	}
 	switch {
 	case answer == allow && len(seen) == 1 && counted.passes():
 		return counted, arrived(c, seen[0])
