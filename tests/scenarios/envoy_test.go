@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"time"
 
@@ -71,16 +72,18 @@ func (e *envoy) once(ctx context.Context, c call) (verdict, error) {
 	if err != nil {
 		return verdict{}, err
 	}
+	seen := e.applications.seen(id)
+	if by, err := e.refusedByOwn(ctx, c, own, answer); err != nil {
+		return verdict{}, err
+	} else if by {
+		if !maps.Equal(before, after) || len(seen) > 0 {
+			err = fmt.Errorf("the caller's own sidecar refused it, the server's filter went from %v to %v, and the application saw %v", before, after, seen)
+		}
+		return c.want, err
+	}
 	counted, err := tally(c, before, after)
 	if err != nil {
 		return verdict{}, err
-	}
-	seen := e.applications.seen(id)
-	if by, err := e.refusedByOwn(ctx, c, own, answer); err != nil || by {
-		if counted.outcome != allow || len(seen) > 0 {
-			err = errors.Join(err, fmt.Errorf("the caller's own sidecar refused it, the server's filter counted %s, and the application saw %v", counted, seen))
-		}
-		return c.want, err
 	}
 	switch {
 	case answer == allow && len(seen) == 1 && counted.passes():

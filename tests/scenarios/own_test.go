@@ -38,7 +38,7 @@ func (e *envoy) refusedByOwn(ctx context.Context, c call, before map[string]uint
 	case !standing.Open:
 		expected[series+string(standing.Reason)]++
 	case answer == deny && !port.Protocol.Opaque(): // the destination's answer passed through it
-		expected[series+"-"]++
+		expected[series]++
 	}
 	if !maps.Equal(after, expected) {
 		return false, fmt.Errorf("the answer is %s, and the counters of the caller's sidecar went from %v to %v, want %v", answer, before, after, expected)
