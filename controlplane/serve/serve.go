@@ -45,6 +45,8 @@ type Proxy struct {
 	// Settled is true when it has acknowledged everything it should have. Whether
 	// a policy runs is told by the filter itself, not by an acknowledgement.
 	Settled bool
+	// Sent counts the bytes of all responses on its stream.
+	Sent uint64
 	// Refusals are the types whose last answer was a NACK.
 	Refusals []Refusal
 }

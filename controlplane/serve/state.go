@@ -43,6 +43,8 @@ type stream struct {
 	// reached: current is desired. To compare them takes time, and the state is
 	// told after every answer of any proxy.
 	reached bool
+	// bytes counts what was sent.
+	bytes uint64
 	// sent are the responses of a type that have no answer yet, oldest first: a
 	// proxy may be sent a second one before it has answered the first.
 	sent     map[string][]delivery
@@ -53,6 +55,7 @@ type stream struct {
 type delivery struct {
 	nonce string
 	names []string
+	size  int
 }
 
 // event is something that happened, applied by the loop.
@@ -115,6 +118,7 @@ type sent struct {
 func (e sent) apply(_ context.Context, s *state) error {
 	if st, ok := s.streams[e.key]; ok {
 		st.sent[e.typeURL] = append(st.sent[e.typeURL], e.delivery)
+		st.bytes += uint64(e.delivery.size)
 	}
 	return nil
 }
@@ -248,7 +252,7 @@ func (s *state) proxies() []Proxy {
 	var out []Proxy
 	for _, key := range slices.Sorted(maps.Keys(s.streams)) {
 		st := s.streams[key]
-		p := Proxy{Name: st.proxy, Since: st.since, Settled: !st.isWaiting() && st.reached}
+		p := Proxy{Name: st.proxy, Since: st.since, Sent: st.bytes, Settled: !st.isWaiting() && st.reached}
 		for _, typeURL := range slices.Sorted(maps.Keys(st.refusals)) {
 			p.Refusals = append(p.Refusals, st.refusals[typeURL]...)
 		}

@@ -50,7 +50,7 @@ func (d *desk) do(e event) {
 func (d *desk) answer(typeURL, cause string, names ...string) {
 	d.nonce++
 	n := string(rune('a' + d.nonce))
-	d.do(sent{"p#1", typeURL, delivery{n, names}})
+	d.do(sent{"p#1", typeURL, delivery{nonce: n, names: names}})
 	d.do(answered{key: "p#1", typeURL: typeURL, nonce: n, cause: cause, at: time.Unix(1, 0)})
 }
 
@@ -183,7 +183,7 @@ func TestAnswerToAnOlderResponseCountsForNothing(t *testing.T) {
 	d := newDesk(t)
 	open(d, meshOf("a"))
 	d.do(published{meshOf("b"), xds.Settings{Module: "00"}})
-	d.do(sent{"p#1", xds.ClusterType, delivery{"new", []string{outbound("b")}}})
+	d.do(sent{"p#1", xds.ClusterType, delivery{nonce: "new", names: []string{outbound("b")}}})
 	d.do(answered{key: "p#1", typeURL: xds.ClusterType, nonce: "old"})
 	if !d.state.streams["p#1"].waiting[xds.ClusterType][outbound("b")] {
 		t.Error("an old nonce acknowledged a new response")
@@ -211,7 +211,7 @@ func TestTwoResponsesOfOneTypeAreBothAnswered(t *testing.T) {
 		d.answer(typeURL, "", d.waitingFor(typeURL)...)
 	}
 	for _, name := range d.waitingFor(xds.FilterType) {
-		d.do(sent{"p#1", xds.FilterType, delivery{"of " + name, []string{name}}})
+		d.do(sent{"p#1", xds.FilterType, delivery{nonce: "of " + name, names: []string{name}}})
 	}
 	names := d.waitingFor(xds.FilterType)
 	d.do(answered{key: "p#1", typeURL: xds.FilterType, nonce: "of " + names[0], cause: "bad", at: time.Unix(1, 0)})

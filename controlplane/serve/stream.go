@@ -17,6 +17,7 @@ import (
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/wasmesh/wasmesh/controlplane/mesh"
 	"github.com/wasmesh/wasmesh/filters/identity"
@@ -212,7 +213,7 @@ func (t *tap) RecvMsg(m any) error {
 // SendMsg tells the loop which names a response carries before it leaves.
 func (t *tap) SendMsg(m any) error {
 	if resp, ok := m.(*discoveryv3.DeltaDiscoveryResponse); ok {
-		d := delivery{nonce: resp.GetNonce()}
+		d := delivery{nonce: resp.GetNonce(), size: proto.Size(resp)}
 		for _, r := range resp.GetResources() {
 			d.names = append(d.names, r.GetName())
 		}
