@@ -3,7 +3,7 @@
 GO ?= go
 MODULE = bin/mesh.wasm
 
-.PHONY: all build module envoy demo demo-check test conformance check bench fuzz fuzz-long fuzz-mutants clean
+.PHONY: all build module envoy demo demo-check test conformance identity check bench fuzz fuzz-long fuzz-mutants clean
 
 # How long each decoder is fuzzed; how many cases the long comparison has, and
 # that wazero sees the cases of every nth world.
@@ -35,6 +35,10 @@ test: build
 # From the package's own folder, where go test shows what the test prints.
 conformance:
 	cd tests/conformance && $(GO) test -count=1 -timeout 5m
+
+# Certificates that live longer, and more handshakes, than in make test.
+identity:
+	cd tests/identity && $(GO) test -count=1 -v -timeout 20m -args -life 2m -rate 500
 
 check:
 	./.ci/check
