@@ -18,8 +18,9 @@ import (
 
 const (
 	firstRetry = 200 * time.Millisecond
-	// slowestStart is short, as an application waits for the answer.
-	slowestStart = 5 * time.Second
+	// slowestStart is short, as an application waits for the answer: after an
+	// outage, however long, a sidecar that starts serves within 5 s of its end.
+	slowestStart = time.Second
 	// slowestRenew heals a workload whose certificate ended while the control plane
 	// was away within half a minute of its return; renewals of certificates that
 	// live for minutes only are tried again sooner.
