@@ -2,7 +2,8 @@
 // binary, so that a stream costs one call into Wasm and a worker one VM.
 //
 // It only wires. No panic may leave it: the access stage then denies, the
-// others pass.
+// others pass. TinyGo has no recover: a panic ends the VM, and Envoy answers 503
+// until it has loaded it again.
 package main
 
 import (
