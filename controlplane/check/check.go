@@ -47,8 +47,8 @@ func Check(dir string, settings smi.Settings) (Report, error) {
 	if err != nil {
 		return Report{}, err
 	}
-	_, problems := smi.Snapshot(loaded.Objects, settings)
-	problems = slices.Concat(loaded.Problems, problems, smi.Advice(loaded.Objects, settings))
+	snapshot, problems := smi.Snapshot(loaded.Objects, settings)
+	problems = slices.Concat(loaded.Problems, problems, smi.Advice(loaded.Objects, settings, snapshot))
 	report := Report{Files: loaded.Files, Objects: loaded.Objects.Len(), Findings: []Finding{}}
 	for _, p := range problems {
 		p.Where = loaded.Locate(p)
@@ -79,12 +79,12 @@ func (r Report) String() string {
 	for _, f := range r.Findings {
 		fmt.Fprintln(&b, f)
 	}
-	fmt.Fprintf(&b, "%s, %s: ", counted(r.Files, "file"), counted(r.Objects, "object"))
+	fmt.Fprintf(&b, "%s, %s: ", mesh.Counted(r.Files, "file", "files"), mesh.Counted(r.Objects, "object", "objects"))
 	if len(r.Findings) == 0 {
 		b.WriteString("no problems\n")
 		return b.String()
 	}
-	fmt.Fprintf(&b, "%d broken, %d inert, %s\n", r.Count(mesh.Broken), r.Count(mesh.Inert), counted(r.Count(mesh.Warning), "warning"))
+	fmt.Fprintf(&b, "%d broken, %d inert, %s\n", r.Count(mesh.Broken), r.Count(mesh.Inert), mesh.Counted(r.Count(mesh.Warning), "warning", "warnings"))
 	return b.String()
 }
 
@@ -125,11 +125,4 @@ func place(where string) (file string, line int) {
 	}
 	line, _ = strconv.Atoi(where[i+1:])
 	return where[:i], line
-}
-
-func counted(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return fmt.Sprintf("%d %ss", n, noun)
 }

@@ -1,5 +1,7 @@
 package mesh
 
+import "fmt"
+
 // Object names a manifest object.
 type Object struct {
 	Kind string
@@ -66,4 +68,12 @@ func clip(text string) string {
 		return text
 	}
 	return text[:longest*4/5] + " ... " + text[len(text)-longest/5:]
+}
+
+// Counted says how many there are of something: "1 file", "2 files".
+func Counted[N int | uint64](n N, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
 }

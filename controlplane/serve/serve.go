@@ -16,6 +16,7 @@ import (
 
 	"github.com/envoyproxy/go-control-plane/pkg/cache/v3"
 
+	"github.com/wasmesh/wasmesh/controlplane/door"
 	"github.com/wasmesh/wasmesh/controlplane/mesh"
 	"github.com/wasmesh/wasmesh/controlplane/xds"
 )
@@ -35,6 +36,9 @@ type Server struct {
 	stopped chan struct{}
 	streams atomic.Int64
 	status  atomic.Pointer[[]Proxy]
+	guests  guests
+	// tell bounds the lines that proxies can cause.
+	tell door.Teller
 }
 
 // Proxy is one connected sidecar as the control plane sees it.
@@ -45,6 +49,8 @@ type Proxy struct {
 	// Settled is true when it has acknowledged everything it should have. Whether
 	// a policy runs is told by the filter itself, not by an acknowledgement.
 	Settled bool
+	// Sent counts the bytes of all responses on its stream.
+	Sent uint64
 	// Refusals are the types whose last answer was a NACK.
 	Refusals []Refusal
 }
@@ -86,11 +92,20 @@ func (s *Server) send(ctx context.Context, e event) error {
 	}
 }
 
+// statusInterval is how old the status may be while much happens.
+const statusInterval = 100 * time.Millisecond
+
 // Run is the only goroutine that touches the state: one event at a time, until
 // ctx ends.
 func (s *Server) Run(ctx context.Context) error {
 	defer close(s.stopped)
 	state := state{streams: map[string]*stream{}, log: s.log, put: s.put, drop: s.cache.ClearSnapshot}
+	var told time.Time
+	state.tell = func() {
+		status := state.proxies()
+		s.status.Store(&status)
+		told = time.Now()
+	}
 	for {
 		select {
 		case <-ctx.Done():
@@ -99,8 +114,10 @@ func (s *Server) Run(ctx context.Context) error {
 			if err := e.apply(ctx, &state); err != nil {
 				return err
 			}
-			status := state.proxies()
-			s.status.Store(&status)
+			if len(s.events) > 0 && time.Since(told) < statusInterval {
+				continue // there is more to come: to look at all proxies after each would be the greater work
+			}
+			state.tell()
 		}
 	}
 }

@@ -18,10 +18,7 @@ const maxMatches = 50_000
 
 // access resolves all TrafficTargets into grants, by destination.
 func (r *resolver) access() []mesh.Access {
-	routes := routes{
-		groups: r.routeGroups, tcp: r.tcpRoutes(),
-		groupNames: namesOf(r.objects.HTTPRouteGroups), tcpNames: namesOf(r.objects.TCPRoutes),
-	}
+	routes := routes{groups: r.routeGroups, tcp: r.tcpRoutes(), tcpNames: namesOf(r.objects.TCPRoutes)}
 	granted := map[mesh.Name][]policy.Grant{}
 	matches := map[mesh.Name]int{}
 	for _, t := range r.objects.TrafficTargets {
@@ -102,9 +99,9 @@ func (r *resolver) sources(o mesh.Object, sources []access.IdentityBindingSubjec
 
 // routes are what rules can refer to.
 type routes struct {
-	groups               map[mesh.Name]group
-	tcp                  map[mesh.Name][]policy.PortRange
-	groupNames, tcpNames map[mesh.Name]bool
+	groups   map[mesh.Name]group
+	tcp      map[mesh.Name][]policy.PortRange
+	tcpNames map[mesh.Name]bool
 }
 
 // rules resolves what a target grants. TCPRoutes give the ports and
@@ -160,7 +157,7 @@ func (r *resolver) requests(o mesh.Object, field string, name mesh.Name, selecte
 	g, ok := routes.groups[name]
 	if !ok {
 		r.inert(o, field+".name", fmt.Sprintf("HTTPRouteGroup %q does not exist in namespace %s. The rule grants nothing until it does.",
-			name.Name, name.Namespace), r.tryName(name, routes.groupNames))
+			name.Name, name.Namespace), r.tryName(name, r.groupNames))
 		return nil
 	}
 	for i, wanted := range selected {

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/wasmesh/wasmesh/controlplane/mesh"
 	"github.com/wasmesh/wasmesh/controlplane/smi"
 	"github.com/wasmesh/wasmesh/filters/pattern"
 	"github.com/wasmesh/wasmesh/filters/policy"
@@ -109,17 +110,30 @@ func TestTargetsThatGrantNothing(t *testing.T) {
 		"nobody":                 target("t", toStore, "rules: [{kind: HTTPRouteGroup, name: books}]"),
 		"no such destination":    target("t", "destination: {kind: ServiceAccount, name: nobody}", byReader, "rules: [{kind: HTTPRouteGroup, name: books}]"),
 	} {
-		t.Run(name, func(t *testing.T) { wantProblems(t, smi.Advice(objects(t, shop+with), settings), whole) })
+		t.Run(name, func(t *testing.T) { wantProblems(t, advice(objects(t, shop+with), settings), whole) })
 	}
 	t.Run("one match is left", func(t *testing.T) {
-		wantProblems(t, smi.Advice(objects(t, shop+group("{name: a, pathRegex: '('}", "{name: b, pathRegex: /b$}")), settings))
+		wantProblems(t, advice(objects(t, shop+group("{name: a, pathRegex: '('}", "{name: b, pathRegex: /b$}")), settings))
 	})
+}
+
+// A destination whose patterns cannot be merged is named; others are not.
+func TestPatternsThatAreSlowTogether(t *testing.T) {
+	rules := target("t", toStore, byReader, "rules: [{kind: HTTPRouteGroup, name: books}]")
+	var words, plain []string
+	for i := range 24 {
+		words = append(words, fmt.Sprintf("{name: m%d, pathRegex: '/.*w%dq.*x%dy$'}", i, i, i))
+		plain = append(plain, fmt.Sprintf("{name: m%d, pathRegex: '/shop-%d/[^/]+/[0-9]+$'}", i, i))
+	}
+	wantProblems(t, advice(objects(t, shop+rules+group(words...)), settings),
+		"warning ServiceAccount store/store: the 28 path patterns granted here are too large together for one automaton, so every path is read ")
+	wantProblems(t, advice(objects(t, shop+rules+group(plain...)), settings))
 }
 
 func adviceOn(t *testing.T, match string) []string {
 	t.Helper()
 	var out []string
-	for _, p := range smi.Advice(objects(t, group(match)), settings) {
+	for _, p := range advice(objects(t, group(match)), settings) {
 		if p.Object.Kind == smi.KindHTTPRouteGroup {
 			out = append(out, p.String())
 		}
@@ -129,3 +143,9 @@ func adviceOn(t *testing.T, match string) []string {
 
 // quote writes a text as YAML does.
 func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
+
+// advice is what check has: the snapshot is made already.
+func advice(o smi.Objects, settings smi.Settings) []mesh.Problem {
+	made, _ := smi.Snapshot(o, settings)
+	return smi.Advice(o, settings, made)
+}

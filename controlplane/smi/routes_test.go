@@ -81,10 +81,10 @@ func TestPathReading(t *testing.T) {
 	full.PathFull = true
 	snapshot, _ = smi.Snapshot(o, full)
 	decide(t, snapshot, map[string]string{"people/reader 1 GET /metrics/x": "path", "people/reader 1 GET /metrics?a": "store/t"})
-	wantProblems(t, smi.Advice(o, full))
-	wantProblems(t, smi.Advice(o, settings), `warning HTTPRouteGroup store/g: spec.matches[0].pathRegex: "/metrics" is anchored at the start only`)
+	wantProblems(t, advice(o, full))
+	wantProblems(t, advice(o, settings), `warning HTTPRouteGroup store/g: spec.matches[0].pathRegex: "/metrics" is anchored at the start only`)
 	all := objects(t, shop+group("{name: all}", "{name: open, pathRegex: .*}", "{name: closed, pathRegex: /a$}", "{name: bad, pathRegex: '('}", "{name: big, pathRegex: '/.*a.{20}$'}"))
-	wantProblems(t, smi.Advice(all, settings), `warning HTTPRouteGroup store/g: spec.matches[0]: match "all" has no condition`)
+	wantProblems(t, advice(all, settings), `warning HTTPRouteGroup store/g: spec.matches[0]: match "all" has no condition`)
 }
 
 func TestNames(t *testing.T) {

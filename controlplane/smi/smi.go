@@ -103,7 +103,9 @@ type resolver struct {
 	accounts map[mesh.Name]bool
 	// serviceNames are those of all Services, usable or not.
 	serviceNames map[mesh.Name]bool
-	adoption     map[string]adoption
+	// groupNames are those of all HTTPRouteGroups, usable or not.
+	groupNames map[mesh.Name]bool
+	adoption   map[string]adoption
 	// routeGroups are what both targets and splits refer to.
 	routeGroups map[mesh.Name]group
 	problems    []mesh.Problem
@@ -115,7 +117,10 @@ type resolver struct {
 }
 
 func newResolver(objects Objects, settings Settings, p patterns) *resolver {
-	r := &resolver{settings: settings, patterns: p, accounts: namesOf(objects.ServiceAccounts), serviceNames: namesOf(objects.Services)}
+	r := &resolver{
+		settings: settings, patterns: p, accounts: namesOf(objects.ServiceAccounts),
+		serviceNames: namesOf(objects.Services), groupNames: namesOf(objects.HTTPRouteGroups),
+	}
 	r.objects = Objects{
 		Services:        oldestFirst(objects.Services),
 		ServiceAccounts: oldestFirst(objects.ServiceAccounts),

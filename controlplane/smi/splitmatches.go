@@ -49,7 +49,7 @@ func (r *resolver) groupFor(o mesh.Object, field string, ref corev1.TypedLocalOb
 			fmt.Sprintf("Use %s, or leave it out.", specs.SchemeGroupVersion.Group))
 	case !ok:
 		r.inert(o, field+".name", fmt.Sprintf("HTTPRouteGroup %q does not exist in namespace %s. No request meets it until it does.",
-			name.Name, name.Namespace), r.tryName(name, namesOf(r.objects.HTTPRouteGroups)))
+			name.Name, name.Namespace), r.tryName(name, r.groupNames))
 	default:
 		if len(g.matches) == 0 {
 			r.inert(o, field+".name", fmt.Sprintf("HTTPRouteGroup %q has no usable match, so no request meets it.", name.Name), "Give it one.")

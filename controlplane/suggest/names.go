@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/wasmesh/wasmesh/controlplane/mesh"
+	"github.com/wasmesh/wasmesh/controlplane/smi"
 )
 
 const (
@@ -13,13 +14,6 @@ const (
 	maxName = 63
 	// maxMatch keeps the names of matches such that a list of them can be read.
 	maxMatch = 40
-)
-
-// The kinds of objects that are suggested.
-const (
-	kindTarget = "TrafficTarget"
-	kindGroup  = "HTTPRouteGroup"
-	kindRoute  = "TCPRoute"
 )
 
 // taken are the names in use, by kind.
@@ -37,12 +31,12 @@ func takenNames(s *mesh.Snapshot, inUse []mesh.Object) taken {
 			if !ok {
 				continue
 			}
-			t[place{kind: kindTarget, name: name}] = true
+			t[place{kind: smi.KindTrafficTarget, name: name}] = true
 			for _, m := range g.Matches {
 				group, _, isGroup := strings.Cut(m.Name, "/")
-				kind := kindRoute
+				kind := smi.KindTCPRoute
 				if isGroup {
-					kind = kindGroup
+					kind = smi.KindHTTPRouteGroup
 				}
 				t[place{kind: kind, name: mesh.Name{Namespace: name.Namespace, Name: group}}] = true
 			}

@@ -81,18 +81,17 @@ func (c *sieve) reason(o observe.Observation) string {
 		return "no workload runs as " + o.Source.String() + " any more"
 	}
 	protocols := destination[o.Port]
-	isOpaque := func(p mesh.Protocol) bool { return p == mesh.TCP }
 	switch {
 	case len(protocols) == 0:
 		return fmt.Sprintf("port %d is not there any more", o.Port)
-	case o.Opaque && !slices.ContainsFunc(protocols, isOpaque):
+	case o.Opaque && !slices.ContainsFunc(protocols, mesh.Protocol.Opaque):
 		return fmt.Sprintf("port %d is not opaque any more", o.Port)
-	case o.Opaque && len(slices.DeleteFunc(slices.Clone(protocols), isOpaque)) > 0:
+	case o.Opaque && len(slices.DeleteFunc(slices.Clone(protocols), mesh.Protocol.Opaque)) > 0:
 		// A TCPRoute alone would allow every request on it (smi-rules 24).
 		return fmt.Sprintf("port %d is opaque at some workloads and HTTP at others", o.Port)
 	case o.Opaque:
 		return c.decided(o)
-	case !slices.ContainsFunc(protocols, func(p mesh.Protocol) bool { return !isOpaque(p) }):
+	case !slices.ContainsFunc(protocols, func(p mesh.Protocol) bool { return !p.Opaque() }):
 		return fmt.Sprintf("port %d is not HTTP any more", o.Port)
 	case !writable(o.Method):
 		return fmt.Sprintf("a policy cannot name the method %q", o.Method)
@@ -141,7 +140,7 @@ func (c *sieve) remarks() []Remark {
 	var out []Remark
 	for k, t := range c.out {
 		out = append(out, Remark{LeftOut, k.destination, fmt.Sprintf("%s of %s from %s: %s.",
-			counted(t.requests, "call", "calls"), counted(t.kinds, "kind", "kinds"), k.source, k.reason)})
+			mesh.Counted(t.requests, "call", "calls"), mesh.Counted(t.kinds, "kind", "kinds"), k.source, k.reason)})
 	}
 	slices.SortFunc(out, func(a, b Remark) int {
 		return cmp.Or(a.Destination.Compare(b.Destination), strings.Compare(a.Text, b.Text))

@@ -106,7 +106,7 @@ func sorted(seen []observe.Observation) []observe.Observation {
 func losses(all []observe.Loss) []Remark {
 	var out []Remark
 	for _, l := range all {
-		text := fmt.Sprintf("%s %s", counted(l.Count, "call", "calls"), because(l))
+		text := fmt.Sprintf("%s %s", mesh.Counted(l.Count, "call", "calls"), because(l))
 		out = append(out, Remark{LeftOut, l.Destination, text})
 	}
 	return out
@@ -138,12 +138,4 @@ func because(l observe.Loss) string {
 		return "with a method or a path that cannot be kept" + from + at + "."
 	}
 	return string(l.Cause) + from + at + "."
-}
-
-// counted says how many there are of something.
-func counted[N int | uint64](n N, one, many string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return fmt.Sprintf("%d %s", n, many)
 }

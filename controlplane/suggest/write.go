@@ -12,13 +12,13 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/wasmesh/wasmesh/controlplane/mesh"
+	"github.com/wasmesh/wasmesh/controlplane/smi"
 )
 
 // The versions in which objects are written.
 const (
 	accessVersion = "access.smi-spec.io/v1alpha3"
 	specsVersion  = "specs.smi-spec.io/v1alpha4"
-	account       = "ServiceAccount"
 )
 
 // writer makes the objects of one destination.
@@ -41,9 +41,9 @@ func (w *writer) write(p plan) {
 	}
 	tcp := map[string]string{}
 	for _, g := range p.grants {
-		name := w.names.name(kindTarget, w.destination.Namespace, targetNames(w.destination, g, several[fmt.Sprint(g.sources)] > 1)...)
+		name := w.names.name(smi.KindTrafficTarget, w.destination.Namespace, targetNames(w.destination, g, several[fmt.Sprint(g.sources)] > 1)...)
 		t := &access.TrafficTarget{
-			TypeMeta:   metav1.TypeMeta{APIVersion: accessVersion, Kind: kindTarget},
+			TypeMeta:   metav1.TypeMeta{APIVersion: accessVersion, Kind: smi.KindTrafficTarget},
 			ObjectMeta: w.meta(name),
 			Spec:       access.TrafficTargetSpec{Destination: subject(w.destination)},
 		}
@@ -51,17 +51,17 @@ func (w *writer) write(p plan) {
 			t.Spec.Sources = append(t.Spec.Sources, subject(s))
 		}
 		if len(g.routes) > 0 {
-			rule := access.TrafficTargetRule{Kind: kindGroup, Name: group}
+			rule := access.TrafficTargetRule{Kind: smi.KindHTTPRouteGroup, Name: group}
 			for _, key := range g.routes {
 				rule.Matches = append(rule.Matches, matches[key])
 			}
 			t.Spec.Rules = append(t.Spec.Rules, rule)
 		}
 		if len(g.ports) > 0 {
-			t.Spec.Rules = append(t.Spec.Rules, access.TrafficTargetRule{Kind: kindRoute, Name: w.route(g.ports, tcp)})
+			t.Spec.Rules = append(t.Spec.Rules, access.TrafficTargetRule{Kind: smi.KindTCPRoute, Name: w.route(g.ports, tcp)})
 		}
 		w.out.Targets = append(w.out.Targets, t)
-		w.done(kindTarget, name, told(g))
+		w.done(smi.KindTrafficTarget, name, told(g))
 	}
 }
 
@@ -78,7 +78,7 @@ func told(g grant) string {
 	if g.opaque {
 		one, many = "connection", "connections"
 	}
-	text := "Seen " + counted(g.seen.requests, one, many)
+	text := "Seen " + mesh.Counted(g.seen.requests, one, many)
 	if g.seen.requests == 0 {
 		text = "Seen open " + many
 	}
@@ -87,25 +87,25 @@ func told(g grant) string {
 
 // group writes all matches of the destination.
 func (w *writer) group(keys []string, names map[string]string, routes map[string]*route) string {
-	name := w.names.name(kindGroup, w.destination.Namespace, w.destination.Name+"-routes", w.destination.Name+"-routes-seen")
-	g := &specs.HTTPRouteGroup{TypeMeta: metav1.TypeMeta{APIVersion: specsVersion, Kind: kindGroup}, ObjectMeta: w.meta(name)}
+	name := w.names.name(smi.KindHTTPRouteGroup, w.destination.Namespace, w.destination.Name+"-routes", w.destination.Name+"-routes-seen")
+	g := &specs.HTTPRouteGroup{TypeMeta: metav1.TypeMeta{APIVersion: specsVersion, Kind: smi.KindHTTPRouteGroup}, ObjectMeta: w.meta(name)}
 	for _, key := range keys {
 		r := routes[key]
 		g.Spec.Matches = append(g.Spec.Matches, specs.HTTPMatch{Name: names[key], PathRegex: r.pattern, Methods: r.methods})
 		var notes []string
 		for _, wild := range r.wilds {
 			// No value is told: one could be a secret, and policies are kept for long.
-			text := fmt.Sprintf("%s stands for %s seen", wild.stands, counted(len(wild.values), "value", "values"))
+			text := fmt.Sprintf("%s stands for %s seen", wild.stands, mesh.Counted(len(wild.values), "value", "values"))
 			notes = append(notes, text)
 			w.out.Remarks = append(w.out.Remarks, Remark{Wider, w.destination, fmt.Sprintf("match %s: %s.", names[key], text)})
 		}
 		if r.seen.requests > 0 && r.seen.notFound == r.seen.requests {
 			notes = append(notes, "always answered 404 or 405: is it wanted?")
 		}
-		w.out.notes[w.place(kindGroup, name, names[key])] = strings.Join(notes, "\n")
+		w.out.notes[w.place(smi.KindHTTPRouteGroup, name, names[key])] = strings.Join(notes, "\n")
 	}
 	w.out.Groups = append(w.out.Groups, g)
-	w.done(kindGroup, name, "What was asked of "+w.destination.String()+".")
+	w.done(smi.KindHTTPRouteGroup, name, "What was asked of "+w.destination.String()+".")
 	return name
 }
 
@@ -115,14 +115,14 @@ func (w *writer) route(ports []uint16, written map[string]string) string {
 	if name := written[wish]; name != "" {
 		return name
 	}
-	name := w.names.name(kindRoute, w.destination.Namespace, wish)
-	r := &specs.TCPRoute{TypeMeta: metav1.TypeMeta{APIVersion: specsVersion, Kind: kindRoute}, ObjectMeta: w.meta(name)}
+	name := w.names.name(smi.KindTCPRoute, w.destination.Namespace, wish)
+	r := &specs.TCPRoute{TypeMeta: metav1.TypeMeta{APIVersion: specsVersion, Kind: smi.KindTCPRoute}, ObjectMeta: w.meta(name)}
 	for _, p := range ports {
 		r.Spec.Matches.Ports = append(r.Spec.Matches.Ports, int(p))
 	}
 	written[wish] = name
 	w.out.Routes = append(w.out.Routes, r)
-	w.done(kindRoute, name, "")
+	w.done(smi.KindTCPRoute, name, "")
 	return name
 }
 
@@ -135,5 +135,5 @@ func (w *writer) place(kind, name, match string) place {
 }
 
 func subject(n mesh.Name) access.IdentityBindingSubject {
-	return access.IdentityBindingSubject{Kind: account, Name: n.Name, Namespace: n.Namespace}
+	return access.IdentityBindingSubject{Kind: smi.KindServiceAccount, Name: n.Name, Namespace: n.Namespace}
 }

@@ -13,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/wasmesh/wasmesh/controlplane/mesh"
+	"github.com/wasmesh/wasmesh/controlplane/smi"
 )
 
 // wideList is how many characters a list may have on one line.
@@ -69,7 +70,7 @@ func (s Suggestion) nodes() map[place]*yaml.Node {
 		var matches []*yaml.Node
 		for _, m := range g.Spec.Matches {
 			n := mapping(field{"name", text(m.Name)}, field{"pathRegex", text(m.PathRegex)}, field{"methods", texts(m.Methods)})
-			n.HeadComment = s.notes[place{kindGroup, nameOf(g.ObjectMeta), m.Name}]
+			n.HeadComment = s.notes[place{smi.KindHTTPRouteGroup, nameOf(g.ObjectMeta), m.Name}]
 			matches = append(matches, n)
 		}
 		s.object(out, g.TypeMeta, g.ObjectMeta, mapping(field{"matches", list(matches...)}))

@@ -22,6 +22,7 @@ const maxSeries = 2000
 const overflow = "overflow"
 
 // Counters are the series of one destination. They live as long as the plugin.
+// Of nil Counters every Source is nil, and a nil Source counts nothing.
 type Counters struct {
 	destination string
 	sources     map[string]*Source
@@ -49,6 +50,9 @@ func New(destination string) *Counters {
 
 // Source returns the counters of the peer with that certificate label.
 func (c *Counters) Source(dnsName string) *Source {
+	if c == nil {
+		return nil
+	}
 	if s, ok := c.sources[dnsName]; ok {
 		return s
 	}
@@ -78,6 +82,9 @@ func (c *Counters) named(key, name string) *Source {
 
 // Finished counts one finished request.
 func (s *Source) Finished(code int) {
+	if s == nil {
+		return
+	}
 	counter, ok := s.codes[code]
 	if !ok {
 		if s.counters.full() && s.name != overflow {
@@ -106,6 +113,9 @@ func (s *Source) Revoked(reason policy.Reason) { s.count(event{traffic.Revoked, 
 func (s *Source) Connected() { s.count(event{metric: traffic.Connections}) }
 
 func (s *Source) count(e event) {
+	if s == nil {
+		return
+	}
 	counter, ok := s.events[e]
 	if !ok {
 		if s.counters.full() && s.name != overflow {

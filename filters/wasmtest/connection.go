@@ -56,14 +56,14 @@ type Connection struct {
 // TCP returns a new connection. The guest hears of it with
 // [Connection.Open].
 func (p *Plugin) TCP(info StreamInfo) *Connection {
-	in := p.vm.in
+	in := p.root.in
 	c := &Connection{plugin: p, in: in, info: info, scope: in.newScope(p)}
 	c.scope.tcp = c
 	p.uses++
 	return c
 }
 
-// ID returns the connection's context id.
+// ID returns the connection's context id, final once it is open.
 func (c *Connection) ID() uint32 { return c.scope.id }
 
 // Open begins the connection: proxy_on_context_create, then
@@ -71,6 +71,11 @@ func (c *Connection) ID() uint32 { return c.scope.id }
 func (c *Connection) Open(ctx context.Context) ConnectionResult {
 	if c.closed {
 		return c.result(Pause)
+	}
+	if c.plugin.revive(ctx); c.plugin.root.in != c.in {
+		c.in = c.plugin.root.in
+		c.scope = c.in.newScope(c.plugin)
+		c.scope.tcp = c
 	}
 	c.scope.created = true
 	c.in.callback(ctx, c.scope, "proxy_on_context_create", uint64(c.scope.id), uint64(c.plugin.rootIn(c.in)))
@@ -115,7 +120,7 @@ func (c *Connection) consult(ctx context.Context, callback string, arguments ...
 		action, _ = c.in.callback(ctx, c.scope, callback, append([]uint64{uint64(c.scope.id)}, arguments...)...)
 	}
 	if c.in.failure != nil {
-		if c.plugin.config.FailOpen {
+		if c.plugin.config.OnFailure == FailOpen {
 			c.in.settle()
 			return Continue
 		}

@@ -29,7 +29,7 @@
 //     a comma before any filter runs.
 //   - Properties are what the test put there; none is computed from headers.
 //   - A local reply to a gRPC request is not rewritten into trailers.
-//   - HTTP and gRPC calls and shared queues answer Unimplemented, foreign
+//   - gRPC calls answer Unimplemented, as no Go SDK can make them, and foreign
 //     functions NotFound; [VM.Unsupported] names what was tried.
 //   - proxy_set_header_map_pairs and proxy_send_local_response name the
 //     oversized or malformed map in the log; Envoy takes it for an empty one

@@ -128,7 +128,7 @@ func (s *Stream) consult(ctx context.Context, name string, argument int, end boo
 			uint64(s.scope.id), uint64(uint32(argument)), uint64(binaryAnswer(end)))
 	}
 	if s.in.failure != nil {
-		if s.plugin.config.FailOpen {
+		if s.plugin.config.OnFailure == FailOpen {
 			s.in.settle()
 			return 0
 		}

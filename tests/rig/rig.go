@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
@@ -161,10 +162,11 @@ func (m *Mesh) startControlPlane() (err error) {
 	})
 }
 
-// freeAddress finds a port nobody listens at. Another program could take it
-// before we do; the control plane then says so.
+// freeAddress finds a loopback address and port of nobody else. At 127.0.0.1 any
+// connection that goes out could take the port before we do.
 func freeAddress(ctx context.Context) (string, error) {
-	l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+	own := fmt.Sprintf("127.%d.%d.%d:0", 240+rand.IntN(15), rand.IntN(256), 1+rand.IntN(254))
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", own)
 	if err != nil {
 		return "", fmt.Errorf("looking for a free port: %w", err)
 	}

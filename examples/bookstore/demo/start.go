@@ -13,10 +13,10 @@ import (
 
 // startControlPlane returns when it has a good module and a mesh to serve.
 func (m *Mesh) startControlPlane() (err error) {
-	if m.xds, err = freePort(); err != nil {
+	if m.xds, err = freeAddress(); err != nil {
 		return err
 	}
-	if m.join, err = freePort(); err != nil {
+	if m.join, err = freeAddress(); err != nil {
 		return err
 	}
 	p, err := m.run("controlplane", "wasmesh", "controlplane",

@@ -78,11 +78,13 @@ func (p *plugin) OnPluginStart(int) types.OnPluginStartStatus {
 		proxywasm.LogError("the tick could not be set: " + err.Error())
 		return types.OnPluginStartStatusFailed
 	}
-	p.counters = telemetry.New(c.Destination)
+	if c.Form != config.AccessOnly {
+		p.counters = telemetry.New(c.Destination)
+	}
 	switch c.Form {
 	case config.Lifetime:
 		p.lifetime = lifetime.New()
-	case config.Access:
+	case config.Access, config.AccessOnly:
 		p.vm.requests.Replace(table, c.Mode, now.UnixMilli())
 	case config.Connections:
 		p.vm.connections.Replace(table, c.Mode, p.now)
@@ -101,7 +103,7 @@ func (p *plugin) OnTick() {
 	switch p.form {
 	case config.Lifetime:
 		p.lifetime.End(p.now)
-	case config.Access:
+	case config.Access, config.AccessOnly:
 		p.vm.requests.Revoke(now.UnixMilli())
 	case config.Connections:
 		p.vm.connections.Revoke(p.now)
@@ -113,7 +115,7 @@ func (p *plugin) OnTick() {
 func (p *plugin) begin() {
 	p.ticked = true
 	switch p.form {
-	case config.Access:
+	case config.Access, config.AccessOnly:
 		guest.SetGauge(proxywasm.DefineGaugeMetric(traffic.PolicyVersion), p.version)
 	case config.Connections:
 		guest.SetGauge(proxywasm.DefineGaugeMetric(traffic.ConnectionPolicyVersion), p.version)
@@ -126,7 +128,7 @@ func (p *plugin) begin() {
 // NewHttpContext returns nil in the network forms: the SDK then asks for the
 // other kind.
 func (p *plugin) NewHttpContext(id uint32) types.HttpContext {
-	if p.form != config.Access {
+	if p.form != config.Access && p.form != config.AccessOnly {
 		return nil
 	}
 	return &stream{plugin: p, id: id}
