@@ -56,7 +56,7 @@ lightness:
 	$(GO) run ./tests/lightness $(LIGHT) $(MODULE)
 
 bench: build
-	$(GO) run ./tests/bench
+	$(GO) run ./tests/bench $(if $(TINYGO),-module Go=$(MODULE) -module TinyGo=$(LIGHT))
 
 fuzz:
 	./.ci/fuzz $(FUZZTIME)
