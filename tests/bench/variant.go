@@ -12,11 +12,8 @@ import (
 	"strings"
 
 	"github.com/wasmesh/wasmesh/controlplane/xds"
-	"github.com/wasmesh/wasmesh/filters/wasmtest"
+	"github.com/wasmesh/wasmesh/tests/rig/module"
 )
-
-// modulePackage is the module that every sidecar runs.
-const modulePackage = "github.com/wasmesh/wasmesh/filters/modules/mesh"
 
 // decider is who decides about a request.
 type decider int
@@ -64,11 +61,11 @@ func parseModule(s string) namedModule {
 }
 
 // install puts the modules where the control plane's configuration looks for
-// them, below dir. Without any, it builds the module from source.
+// them, below dir. Without any, it takes the one that tests judge.
 func install(ctx context.Context, dir string, modules []namedModule) ([]namedModule, error) {
 	if len(modules) == 0 {
-		built := filepath.Join(dir, "mesh.wasm")
-		if err := wasmtest.Build(ctx, modulePackage, built); err != nil {
+		built, err := module.UnderTest(ctx, dir)
+		if err != nil {
 			return nil, err
 		}
 		modules = []namedModule{{path: built}}
