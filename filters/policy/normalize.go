@@ -234,7 +234,7 @@ func repeatsSlash(path []byte) bool {
 // withoutParameters is the reading of backends that drop parameters, for a
 // canonical path: it has no dot segments, with or without parameters.
 func withoutParameters(path string) string {
-	if cutParameters(path) == path && path != "//" {
+	if len(cutParameters(path)) == len(path) && path != "//" {
 		return path
 	}
 	out := make([]byte, 0, len(path))

@@ -6,10 +6,10 @@ import "github.com/wasmesh/wasmesh/filters/automaton"
 type accepted struct{ literal, stripped []uint32 }
 
 // accept is the path clause (smi-rules 36 to 40); see Path for why both readings
-// must match.
+// must match. What is stripped is shorter, so lengths tell whether it is the same.
 func accept(u *automaton.Union, path Path) accepted {
 	literal := u.Match(path.Literal)
-	if path.Stripped == path.Literal || len(literal) == 0 {
+	if len(path.Stripped) == len(path.Literal) || len(literal) == 0 {
 		return accepted{literal, literal}
 	}
 	return accepted{literal, u.Match(path.Stripped)}

@@ -16,7 +16,7 @@ func mutants() []mutant {
 		{"port: the last port of a range is out", decide, `port <= p.Last {`, `port < p.Last {`},
 		{"path: the literal reading is not looked at", search, `literal := u.Match(path.Literal)`, `literal := u.Match(path.Stripped)`},
 		{"path: the reading without parameters is not looked at", search, `return accepted{literal, u.Match(path.Stripped)}`, `return accepted{literal, literal}`},
-		{"path: one of the readings is enough", search, "if path.Stripped == path.Literal || len(literal) == 0 {\n\t\treturn accepted{literal, literal}\n\t}\n\treturn accepted{literal, u.Match(path.Stripped)}", "if other := u.Match(path.Stripped); len(other) > len(literal) {\n\t\treturn accepted{other, other}\n\t}\n\treturn accepted{literal, literal}"},
+		{"path: one of the readings is enough", search, "if len(path.Stripped) == len(path.Literal) || len(literal) == 0 {\n\t\treturn accepted{literal, literal}\n\t}\n\treturn accepted{literal, u.Match(path.Stripped)}", "if other := u.Match(path.Stripped); len(other) > len(literal) {\n\t\treturn accepted{other, other}\n\t}\n\treturn accepted{literal, literal}"},
 		{"path: only the first pattern that accepts it", search, `a.pattern(i); both {`, `a.pattern(i); both && i == 0 {`},
 		{"path: a match without one grants nothing", search, "s.try(s.table.usesOf(s.table.patterns))\n", "\n"},
 		{"path: the grants of others count", search, `contains(s.mine, u.grant) && s.end(u) {`, `s.end(u) {`},
