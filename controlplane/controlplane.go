@@ -23,6 +23,7 @@ import (
 	"github.com/wasmesh/wasmesh/controlplane/observe/receive"
 	"github.com/wasmesh/wasmesh/controlplane/serve"
 	"github.com/wasmesh/wasmesh/controlplane/smi"
+	"github.com/wasmesh/wasmesh/wasm-registry/inspect"
 )
 
 // Options say where everything is.
@@ -44,6 +45,11 @@ type Options struct {
 	Settings smi.Settings
 	// LeafLifetime is how long a workload's certificate lives.
 	LeafLifetime time.Duration
+	// InsecureRegistries are those, host:port, that may be on this machine and are
+	// spoken to in the clear.
+	InsecureRegistries []string
+	// Inspector is the program that inspects modules; empty for the one that runs.
+	Inspector string
 	// Now is the authority's clock; time.Now if nil.
 	Now func() time.Time
 	Log *slog.Logger
@@ -62,7 +68,14 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	server := serve.New(o.Log)
-	p := &plane{options: o, source: files.NewSource(o.Source), modules: modules, server: server, authority: authority}
+	get := fetcher{
+		manifests: o.Source, insecure: o.InsecureRegistries, inspector: inspect.Inspector{Program: o.Inspector},
+		store: modules.store, pulled: filepath.Join(o.State, "images"),
+	}.get
+	p := &plane{
+		options: o, source: files.NewSource(o.Source), modules: modules, attachments: newAttachments(get, o.Log),
+		server: server, authority: authority,
+	}
 	p.observed = receive.New(o.Settings.TrustDomain, serve.WorkloadOf, p.accountOf, o.Log)
 	l, err := listen(ctx, o)
 	if err != nil {

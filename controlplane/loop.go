@@ -19,7 +19,9 @@ type plane struct {
 	options Options
 	source  *files.Source
 	modules *modules
-	server  *serve.Server
+	// attachments are what users' filters run.
+	attachments *attachments
+	server      *serve.Server
 	// authority is safe for concurrent use.
 	authority *ca.Authority
 	// observed is what sidecars saw; it has a lock of its own.
@@ -30,12 +32,14 @@ type plane struct {
 	snapshot atomic.Pointer[mesh.Snapshot]
 	problems atomic.Pointer[[]mesh.Problem]
 	digest   atomic.Pointer[string]
+	attached atomic.Pointer[map[mesh.Name]xds.Attached]
 }
 
 // loop makes every change, however many arrive at once, one pass over the whole
 // input: there is one work key, and the queue of length one is the debouncer.
 func (p *plane) loop(ctx context.Context, changed chan struct{}) error {
 	defer p.modules.close()
+	defer p.attachments.close()
 	for {
 		if err := p.reload(ctx, changed); err != nil {
 			return err
@@ -70,8 +74,10 @@ func (p *plane) reload(ctx context.Context, changed chan<- struct{}) error {
 		problems = append(problems, *problem)
 	}
 	p.digest.Store(&digest)
-	p.tell(problems)
-	settings := xds.Settings{Module: digest, LeafLifetime: p.options.LeafLifetime}
+	attached, more := p.attachments.reload(ctx, snapshot, changed)
+	p.attached.Store(&attached)
+	p.tell(append(problems, more...))
+	settings := xds.Settings{Module: digest, LeafLifetime: p.options.LeafLifetime, Filters: attached}
 	if err := p.server.Publish(ctx, snapshot, settings); err != nil {
 		return nil // only ctx ends it
 	}

@@ -27,6 +27,9 @@ func (b *builder) inbound() {
 		requests = requests || !port.Protocol.Opaque()
 		connections = connections || port.Protocol.Opaque()
 	}
+	if requests {
+		b.attach()
+	}
 	if b.settings.Module == "" || len(b.workload.Ports) == 0 {
 		return
 	}
@@ -62,7 +65,7 @@ func (b *builder) inboundListener(port mesh.WorkloadPort, name string) *listener
 		FilterChains:     []*listenerv3.FilterChain{chain},
 	}
 	if b.workload.Grace {
-		admitPlaintext(listener, port, name)
+		b.admitPlaintext(listener, port, name)
 	}
 	return listener
 }
@@ -78,7 +81,7 @@ func (b *builder) inboundManager(port mesh.WorkloadPort, name string) *hcmv3.Htt
 		AllowConnect: true,
 	}
 	manager.RouteSpecifier = toApplication(name)
-	manager.HttpFilters = []*hcmv3.HttpFilter{discoveredAccess(), sanitizer(), routerFilter()}
+	manager.HttpFilters = append(b.attachedFilters(), discoveredAccess(), sanitizer(), routerFilter())
 	observeHTTP(manager, port.Port)
 	return manager
 }

@@ -39,6 +39,9 @@ type Options struct {
 	// Relay, if there is one, is given the control plane's xDS address and returns
 	// the one that sidecars connect to instead.
 	Relay func(xds string) (string, error)
+	// InsecureRegistries are those from which the control plane may get modules of
+	// filters although they are on this machine.
+	InsecureRegistries []string
 }
 
 // Mesh is a running mesh.
@@ -144,6 +147,7 @@ func (m *Mesh) startControlPlane() (err error) {
 	options := controlplane.Options{
 		Source: m.options.Manifests, State: m.state(), Module: m.options.Programs.Module, Modules: m.modules(),
 		XDS: m.xds, Join: m.join, Status: m.status(), Settings: m.options.Settings,
+		Inspector: m.options.Programs.Wasmesh, InsecureRegistries: m.options.InsecureRegistries,
 		LeafLifetime: ca.DefaultLeafLifetime, Log: slog.New(slog.NewTextHandler(log, nil)),
 	}
 	m.served = make(chan error, 1)
