@@ -49,6 +49,8 @@ type Proxy struct {
 	// Settled is true when it has acknowledged everything it should have. Whether
 	// a policy runs is told by the filter itself, not by an acknowledgement.
 	Settled bool
+	// Sent counts the bytes of all responses on its stream.
+	Sent uint64
 	// Refusals are the types whose last answer was a NACK.
 	Refusals []Refusal
 }
@@ -99,6 +101,11 @@ func (s *Server) Run(ctx context.Context) error {
 	defer close(s.stopped)
 	state := state{streams: map[string]*stream{}, log: s.log, put: s.put, drop: s.cache.ClearSnapshot}
 	var told time.Time
+	state.tell = func() {
+		status := state.proxies()
+		s.status.Store(&status)
+		told = time.Now()
+	}
 	for {
 		select {
 		case <-ctx.Done():
@@ -110,9 +117,7 @@ func (s *Server) Run(ctx context.Context) error {
 			if len(s.events) > 0 && time.Since(told) < statusInterval {
 				continue // there is more to come: to look at all proxies after each would be the greater work
 			}
-			status := state.proxies()
-			s.status.Store(&status)
-			told = time.Now()
+			state.tell()
 		}
 	}
 }

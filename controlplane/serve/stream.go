@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/wasmesh/wasmesh/controlplane/mesh"
 	"github.com/wasmesh/wasmesh/filters/identity"
@@ -265,7 +266,7 @@ func (t *tap) SendMsg(m any) error {
 		if err := t.expect(resp.GetNonce()); err != nil {
 			return err
 		}
-		d := delivery{nonce: resp.GetNonce()}
+		d := delivery{nonce: resp.GetNonce(), size: proto.Size(resp)}
 		for _, r := range resp.GetResources() {
 			d.names = append(d.names, r.GetName())
 		}
