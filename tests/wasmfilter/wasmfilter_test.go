@@ -50,7 +50,7 @@ func TestWasmFilter(t *testing.T) {
 	s.answers(answer{403, ""}, reports, "/premium", "x-tenant", "basement")
 
 	// Another version, from a layout folder.
-	other := append(bytes.Clone(s.wasm), 0, 2, 1, 'x') // a custom section
+	other := append(bytes.Clone(s.wasm), 0, 3, 1, 'x', 'y') // a custom section
 	second := s.push("oci:"+filepath.Join(t.TempDir(), "layout")+":2", other)
 	s.write("filter.yaml", manifest("plans", second, acme, ""))
 	s.runs(store.Digest(other))
