@@ -60,6 +60,7 @@ func Build(s *mesh.Snapshot, proxy mesh.Name, settings Settings) Resources {
 	b := builder{snapshot: s, workload: w, settings: settings, out: r}
 	b.outbound()
 	b.inbound()
+	b.filters()
 	b.runtime()
 	return r
 }

@@ -80,7 +80,7 @@ var layers = []struct {
 	{"controlplane", []string{"controlplane/", "filters/", "wasm-registry/"}},
 	{"wasm-registry/", []string{"wasm-registry/", "filters/wasmtest", "filters/config", "filters/policy"}},
 	{"injector/envoy", nil},
-	{"injector/", []string{"injector/", "controlplane/ca", "controlplane/ca/durable", "filters/traffic"}},
+	{"injector/", []string{"injector/", "controlplane/ca", "controlplane/ca/durable", "filters/traffic", "wasm-registry/fetch", "wasm-registry/store"}},
 	{"examples/", []string{"examples/", "controlplane", "controlplane/", "injector/", "filters/"}},
 	{"tests/", []string{""}},
 	{"", []string{""}},

@@ -13,6 +13,9 @@ import (
 func (m *Mesh) XDSAddress() string  { return m.xds }
 func (m *Mesh) JoinAddress() string { return m.join }
 
+// RegistryAddress is where it serves modules, host:port.
+func (m *Mesh) RegistryAddress() string { return m.registry }
+
 // StateFolder is the authority's, ModulesFolder that of the modules by digest.
 func (m *Mesh) StateFolder() string   { return m.state() }
 func (m *Mesh) ModulesFolder() string { return m.modules() }
