@@ -3,7 +3,13 @@
 GO ?= go
 MODULE = bin/mesh.wasm
 
-.PHONY: all build module envoy demo demo-check test conformance check bench fuzz fuzz-long fuzz-mutants clean
+# The same source by the second compiler. `make TARGET TINYGO=1` builds it; once
+# it is there it is kept up to date, and `make demo` runs it.
+TINYGO ?=
+LIGHT = bin/mesh-tinygo.wasm
+JUDGED = $(if $(TINYGO),$(LIGHT),$(MODULE))
+
+.PHONY: all build module modules envoy demo demo-check test conformance check bench fuzz fuzz-long fuzz-mutants clean
 
 # How long each decoder is fuzzed; how many cases the long comparison has, and
 # that wazero sees the cases of every nth world.
@@ -13,12 +19,17 @@ WAZERO ?= 1
 
 all: build
 
-build: module
+build: modules
 	$(GO) build -o bin/ . ./injector/wasmesh-sidecar
 	$(GO) build -o bin/bookstore-app ./examples/bookstore/app
 
 module:
 	GOOS=wasip1 GOARCH=wasm $(GO) build -buildmode=c-shared -trimpath -o $(MODULE) ./filters/modules/mesh
+
+modules: module $(if $(TINYGO),$(LIGHT),$(wildcard $(LIGHT)))
+
+$(LIGHT): .ci/tinygo .ci/wasm-opt filters/modules/proxywasm.json go.mod go.sum $(shell find filters -name '*.go')
+	./.ci/tinygo $@ ./filters/modules/mesh
 
 envoy: build
 	bin/wasmesh envoy --tools .tools
@@ -30,11 +41,11 @@ demo-check: build
 	$(GO) run ./tests/democheck
 
 test: build
-	./.ci/test
+	WASMESH_MODULE=$(CURDIR)/$(JUDGED) ./.ci/test
 
 # From the package's own folder, where go test shows what the test prints.
-conformance:
-	cd tests/conformance && $(GO) test -count=1 -timeout 5m
+conformance: modules
+	cd tests/conformance && $(if $(TINYGO),WASMESH_MODULE=$(CURDIR)/$(LIGHT)) $(GO) test -count=1 -timeout 5m
 
 check:
 	./.ci/check

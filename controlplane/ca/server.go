@@ -13,13 +13,11 @@ import (
 	"net/netip"
 	"time"
 
-	"golang.org/x/net/netutil"
-
+	"github.com/wasmesh/wasmesh/controlplane/door"
 	"github.com/wasmesh/wasmesh/controlplane/mesh"
 )
 
 const (
-	maxConnections = 256
 	maxHeaders     = 8 << 10 // bytes
 	headerTimeout  = 5 * time.Second
 	requestTimeout = 15 * time.Second
@@ -55,11 +53,12 @@ func (a *Authority) Serve(ctx context.Context, ln net.Listener, hosts []string, 
 		ReadTimeout:       requestTimeout,
 		WriteTimeout:      requestTimeout,
 		MaxHeaderBytes:    maxHeaders,
-		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelInfo),
+		ErrorLog:          strangers(log),
+		ConnContext:       remember,
 		Protocols:         new(http.Protocols),
 	}
-	// HTTP/1 alone, one request per connection: the bound on connections is then
-	// a bound on requests, and no connection outlives a certificate.
+	// HTTP/1 alone, one request per connection: a bound on connections is then a
+	// bound on requests, and no connection outlives a certificate.
 	server.Protocols.SetHTTP1(true)
 	server.SetKeepAlivesEnabled(false)
 	stopped := make(chan struct{})
@@ -71,7 +70,7 @@ func (a *Authority) Serve(ctx context.Context, ln net.Listener, hosts []string, 
 			server.Close()
 		}
 	})
-	err = server.ServeTLS(netutil.LimitListener(ln, maxConnections), "", "")
+	err = server.ServeTLS(newWaitingRoom(ln), "", "")
 	if !stop() {
 		<-stopped
 	}
@@ -98,6 +97,7 @@ type endpoint struct {
 	lookup    Lookup
 	log       *slog.Logger
 	limit     limiter
+	tell      door.Teller
 }
 
 // handle reads a bounded body, lets act answer it, and writes and logs what
@@ -106,7 +106,7 @@ func (e *endpoint) handle(act func(body []byte) (out any, workload mesh.Name, er
 	return func(w http.ResponseWriter, r *http.Request) {
 		remote, _ := netip.ParseAddrPort(r.RemoteAddr)
 		if !e.limit.allow(remote.Addr(), e.authority.now()) {
-			e.log.Warn("join endpoint: too many requests", "remote", r.RemoteAddr, "path", r.URL.Path)
+			e.tell.Warn(e.log, e.authority.now(), "join endpoint: too many requests", "remote", r.RemoteAddr, "path", r.URL.Path)
 			w.Header().Set("Retry-After", "1")
 			reply(w, http.StatusTooManyRequests, refusalAnswer{"too many requests; try again in a second"})
 			return
@@ -117,6 +117,7 @@ func (e *endpoint) handle(act func(body []byte) (out any, workload mesh.Name, er
 			reply(w, http.StatusBadRequest, refusalAnswer{fmt.Sprintf("the body cannot be read, or has more than %d bytes", maxBody)})
 			return
 		}
+		heard(r)
 		out, workload, err := act(body)
 		if err == nil {
 			if a, ok := out.(answer); ok {

@@ -21,8 +21,8 @@ import (
 func (b *builder) inbound() {
 	for _, port := range b.workload.Ports {
 		name := "inbound|" + strconv.Itoa(int(port.Port))
-		b.out.add(ListenerType, name, b.inboundListener(port, name))
-		b.out.add(ClusterType, name, b.application(port, name))
+		b.add(ListenerType, name, b.inboundListener(port, name))
+		b.add(ClusterType, name, b.application(port, name))
 	}
 }
 
@@ -36,13 +36,13 @@ func (b *builder) filters() {
 		requests = requests || !port.Protocol.Opaque()
 		connections = connections || port.Protocol.Opaque()
 	}
-	table := Table(b.snapshot, b.workload).Encode()
+	table := b.mesh.table(b.workload.ServiceAccount)
 	if requests {
-		b.out.add(FilterType, config.AccessFilter, b.accessConfig(table))
-		b.out.add(FilterType, config.LifetimeFilter, b.lifetimeConfig())
+		b.add(FilterType, config.AccessFilter, b.accessConfig(table))
+		b.add(FilterType, config.LifetimeFilter, b.lifetimeConfig())
 	}
 	if connections {
-		b.out.add(FilterType, config.ConnectionsFilter, b.connectionsConfig(table))
+		b.add(FilterType, config.ConnectionsFilter, b.connectionsConfig(table))
 	}
 }
 

@@ -8,22 +8,41 @@ func (t *Table) Decide(r Request) Verdict {
 	if !ok {
 		return Verdict{Reason: ReasonReject}
 	}
+	mine := t.grantsOf(r.Peer)
+	if len(mine) == 0 {
+		return t.refuse(mine, r.Port)
+	}
+	s := search{table: t, request: r, mine: mine}
+	s.path(path)
+	switch {
+	case s.found:
+		return Verdict{Allow: true, Rule: t.grants[s.first.grant].name}
+	case s.furthest != ReasonNone:
+		return Verdict{Reason: s.furthest}
+	}
+	return t.refuse(mine, r.Port)
+}
+
+// grantsOf returns what a source is granted, ascending.
+func (t *Table) grantsOf(peer string) []uint32 {
+	list, ok := t.bySource[peer]
+	if !ok {
+		return nil
+	}
+	return t.lists[list]
+}
+
+// refuse says why no match of these grants was even looked at beyond its path.
+func (t *Table) refuse(mine []uint32, port uint16) Verdict {
 	furthest := ReasonSource
-	for _, i := range t.bySource[r.Peer] {
+	for _, i := range mine {
 		g := &t.grants[i]
-		if len(g.matches) == 0 {
-			continue
-		}
-		if !g.covers(r.Port) {
-			furthest = further(furthest, ReasonPort)
-			continue
-		}
-		for j := range g.matches {
-			failed := t.failed(&g.matches[j], path, &r)
-			if failed == ReasonNone {
-				return Verdict{Allow: true, Rule: g.name}
-			}
-			furthest = further(furthest, failed)
+		switch {
+		case len(g.matches) == 0: // says nothing of requests
+		case g.covers(port):
+			return Verdict{Reason: ReasonPath}
+		default:
+			furthest = ReasonPort
 		}
 	}
 	if furthest == ReasonSource && !t.grantsRequests() {
@@ -50,7 +69,7 @@ func (t *Table) DecideConnection(peer string, port uint16) Verdict {
 		return Verdict{Reason: ReasonPolicy}
 	}
 	furthest := ReasonSource
-	for _, i := range t.bySource[peer] {
+	for _, i := range t.grantsOf(peer) {
 		g := &t.grants[i]
 		if g.carries(port) {
 			return Verdict{Allow: true, Rule: g.name}
@@ -73,28 +92,16 @@ func (g *grant) covers(port uint16) bool {
 	return false
 }
 
-// failed names the first clause of m that r fails, ReasonNone if there is none.
-// It is the only place where a match meets a request.
-func (t *Table) failed(m *match, path Path, r *Request) Reason {
+// failed names the first clause of m behind the path that r fails, ReasonNone if
+// there is none. It is the only place where a match meets a request.
+func (t *Table) failed(m *match, r *Request) Reason {
 	switch {
-	case !t.allowsPath(m, path):
-		return ReasonPath
 	case !m.allowsMethod(r.Method):
 		return ReasonMethod
 	case !t.allowsHeaders(m, r.Headers):
 		return ReasonHeader
 	}
 	return ReasonNone
-}
-
-// allowsPath is the path clause (smi-rules 36 to 40); see Path for why both
-// readings must match.
-func (t *Table) allowsPath(m *match, path Path) bool {
-	if m.path == anyPath {
-		return true
-	}
-	a := t.automata[m.path]
-	return a.Match(path.Literal) && (path.Stripped == path.Literal || a.Match(path.Stripped))
 }
 
 // allowsMethod is the method clause (smi-rules 41, 42): exact, case and all.
@@ -129,7 +136,7 @@ func (t *Table) allowsHeader(h *header, headers []Header) bool {
 		if !ok {
 			continue
 		}
-		if !t.automata[h.value].Match(value) {
+		if !t.values[h.value].Match(value) {
 			return false
 		}
 		present = true

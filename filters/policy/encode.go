@@ -11,23 +11,34 @@ import (
 
 // magic opens an encoded table; its last byte is the version of the layout. A
 // filter refuses a version it does not know and so keeps what it has.
-const magic = "wmt\x02"
+const magic = "wmt\x03"
+
+// maxShared is how much of a source's name is left out because the one before
+// begins with the same. The limit keeps what a damaged table makes a filter
+// allocate proportional to its size.
+const maxShared = 255
 
 // Encode returns the table as the filter reads it. Equal tables have equal
 // bytes. All numbers are unsigned varints, all texts carry their length:
 //
-//	magic, automata, grants, lists of grants, sources with the number of their list
+//	magic, automata of values, number of patterns, unions of their automata, grants,
+//	lists of grants, sources: what one shares with the one before, the rest, its list
 func (t *Table) Encode() []byte {
 	w := writer(magic)
-	w.count(len(t.automata))
-	for _, a := range t.automata {
+	w.count(len(t.values))
+	for _, a := range t.values {
 		w = a.AppendTo(w)
+	}
+	w.count(t.patterns)
+	w.count(len(t.paths))
+	for _, u := range t.paths {
+		w = u.AppendTo(w)
 	}
 	w.count(len(t.grants))
 	for i := range t.grants {
 		w.grant(&t.grants[i])
 	}
-	w.sources(t.bySource)
+	w.sources(t)
 	return w
 }
 
@@ -72,43 +83,34 @@ func (w *writer) match(m *match) {
 	}
 }
 
-// sources writes each distinct list of grants once: ten thousand callers of one
-// TrafficTarget share one list.
-func (w *writer) sources(bySource map[string][]uint32) {
-	var lists [][]uint32
-	index := map[string]int{}
-	names := slices.Sorted(maps.Keys(bySource))
-	numbers := make([]int, len(names))
-	for i, name := range names {
-		key := listKey(bySource[name])
-		n, ok := index[key]
-		if !ok {
-			n = len(lists)
-			index[key] = n
-			lists = append(lists, bySource[name])
-		}
-		numbers[i] = n
-	}
-	w.count(len(lists))
-	for _, list := range lists {
+// sources writes each list of grants once, and of the names what is new: most
+// begin with the trust domain and a namespace.
+func (w *writer) sources(t *Table) {
+	w.count(len(t.lists))
+	for _, list := range t.lists {
 		w.count(len(list))
 		for _, g := range list {
 			w.count(int(g))
 		}
 	}
-	w.count(len(names))
-	for i, name := range names {
-		w.text(name)
-		w.count(numbers[i])
+	w.count(len(t.bySource))
+	last := ""
+	for _, name := range slices.Sorted(maps.Keys(t.bySource)) {
+		n := shared(last, name)
+		w.count(n)
+		w.text(name[n:])
+		w.count(int(t.bySource[name]))
+		last = name
 	}
 }
 
-func listKey(list []uint32) string {
-	var key []byte
-	for _, g := range list {
-		key = binary.LittleEndian.AppendUint32(key, g)
+// shared returns how many bytes of name need not be written after last.
+func shared(last, name string) int {
+	n := 0
+	for n < min(len(last), len(name), maxShared) && last[n] == name[n] {
+		n++
 	}
-	return string(key)
+	return n
 }
 
 // Decode reads an encoded table. False: it is not one, is of another version,
@@ -121,15 +123,23 @@ func Decode(encoded []byte) (*Table, bool) {
 	r := &reader{rest: encoded[len(magic):], ok: true}
 	t := &Table{}
 	for n := r.count(); n > 0 && r.ok; n-- {
-		t.automata = append(t.automata, r.automaton())
+		t.values = append(t.values, r.automaton())
+	}
+	t.patterns = r.count()
+	for n := r.count(); n > 0 && r.ok; n-- {
+		t.paths = append(t.paths, r.union(t.patterns))
 	}
 	for n := r.count(); n > 0 && r.ok; n-- {
-		t.grants = append(t.grants, r.grant(len(t.automata)))
+		t.grants = append(t.grants, r.grant(len(t.values), t.patterns))
 	}
-	t.bySource = r.sources(len(t.grants))
+	for n := r.count(); n > 0 && r.ok; n-- {
+		t.lists = append(t.lists, r.list(len(t.grants)))
+	}
+	t.bySource = r.sources(len(t.lists))
 	if !r.ok || len(r.rest) != 0 {
 		return nil, false
 	}
+	t.uses = t.indexPaths()
 	return t, true
 }
 
@@ -178,7 +188,17 @@ func (r *reader) automaton() *automaton.Automaton {
 	return a
 }
 
-func (r *reader) grant(automata int) grant {
+func (r *reader) union(patterns int) *automaton.Union {
+	u, rest, ok := automaton.DecodeUnion(r.rest, patterns)
+	if !ok {
+		r.fail()
+		return nil
+	}
+	r.rest = rest
+	return u
+}
+
+func (r *reader) grant(values, patterns int) grant {
 	g := grant{name: r.text()}
 	for n := r.count(); n > 0 && r.ok; n-- {
 		first, last := r.number(1<<16), r.number(1<<16)
@@ -186,48 +206,53 @@ func (r *reader) grant(automata int) grant {
 	}
 	g.connections = r.number(2) == 1
 	for n := r.count(); n > 0 && r.ok; n-- {
-		g.matches = append(g.matches, r.match(automata))
+		g.matches = append(g.matches, r.match(values, patterns))
 	}
 	return g
 }
 
-func (r *reader) match(automata int) match {
-	m := match{name: r.text(), path: r.number(automata+1) - 1}
+func (r *reader) match(values, patterns int) match {
+	m := match{name: r.text(), path: r.number(patterns+1) - 1}
 	for n := r.count(); n > 0 && r.ok; n-- {
 		m.methods = append(m.methods, r.text())
 	}
 	for n := r.count(); n > 0 && r.ok; n-- {
-		m.headers = append(m.headers, header{name: r.text(), value: r.number(automata)})
+		m.headers = append(m.headers, header{name: r.text(), value: r.number(values)})
 	}
 	return m
 }
 
-func (r *reader) sources(grants int) map[string][]uint32 {
-	var lists [][]uint32
-	for n := r.count(); n > 0 && r.ok; n-- {
-		lists = append(lists, r.list(grants))
-	}
+// sources copies the names, as they are not written in whole.
+func (r *reader) sources(lists int) map[string]uint32 {
 	n := r.count()
-	bySource := make(map[string][]uint32, n)
+	bySource := make(map[string]uint32, min(n, len(r.rest)/4)) // each takes four bytes or more
 	last := ""
 	for ; n > 0 && r.ok; n-- {
-		name := r.text()
-		if name <= last { // an empty one would be whoever has no certificate
+		start := r.number(min(len(last), maxShared) + 1)
+		name := last[:start] + r.text()
+		// An empty one would be whoever has no certificate.
+		if name <= last || shared(last, name) != start {
 			r.fail()
 			break
 		}
 		last = name
-		if list := r.number(len(lists)); r.ok {
-			bySource[name] = lists[list]
+		if list := r.number(lists); r.ok {
+			bySource[name] = uint32(list)
 		}
 	}
 	return bySource
 }
 
+// list reads grants in ascending order, which Decide relies on.
 func (r *reader) list(grants int) []uint32 {
 	var list []uint32
 	for n := r.count(); n > 0 && r.ok; n-- {
-		list = append(list, uint32(r.number(grants)))
+		g := r.number(grants)
+		if len(list) > 0 && uint32(g) <= list[len(list)-1] {
+			r.fail()
+			break
+		}
+		list = append(list, uint32(g))
 	}
 	return list
 }

@@ -30,7 +30,7 @@ func (t *Table) Explain(r Request) Explanation {
 		return e
 	}
 	e.Path = path
-	mine := t.bySource[r.Peer]
+	mine, holds := t.grantsOf(r.Peer), t.holding(path)
 	for i := range t.grants {
 		g := &t.grants[i]
 		switch {
@@ -40,7 +40,7 @@ func (t *Table) Explain(r Request) Explanation {
 		case !g.covers(r.Port):
 			e.Trials = append(e.Trials, Trial{Rule: g.name, Failed: ReasonPort})
 		default:
-			e.Trials = append(e.Trials, t.trials(g, path, &r)...)
+			e.Trials = append(e.Trials, t.trials(g, holds, &r)...)
 		}
 	}
 	return e
@@ -49,7 +49,7 @@ func (t *Table) Explain(r Request) Explanation {
 // ExplainConnection walks every rule for a connection to an opaque port.
 func (t *Table) ExplainConnection(peer string, port uint16) Explanation {
 	e := Explanation{Verdict: t.DecideConnection(peer, port)}
-	mine := t.bySource[peer]
+	mine := t.grantsOf(peer)
 	for i := range t.grants {
 		g := &t.grants[i]
 		trial := Trial{Rule: g.name}
@@ -64,16 +64,33 @@ func (t *Table) ExplainConnection(peer string, port uint16) Explanation {
 	return e
 }
 
-func (t *Table) trials(g *grant, path Path, r *Request) []Trial {
+// holding tells for every pattern whether it accepts the path.
+func (t *Table) holding(path Path) []bool {
+	holds := make([]bool, t.patterns)
+	for _, u := range t.paths {
+		a := accept(u, path)
+		for i := range a.literal {
+			pattern, both := a.pattern(i)
+			holds[pattern] = both
+		}
+	}
+	return holds
+}
+
+func (t *Table) trials(g *grant, holds []bool, r *Request) []Trial {
 	var out []Trial
 	for i := range g.matches {
-		out = append(out, t.trial(g, &g.matches[i], path, r))
+		out = append(out, t.trial(g, &g.matches[i], holds, r))
 	}
 	return out
 }
 
-func (t *Table) trial(g *grant, m *match, path Path, r *Request) Trial {
-	trial := Trial{Rule: g.name, Match: m.name, Failed: t.failed(m, path, r)}
+func (t *Table) trial(g *grant, m *match, holds []bool, r *Request) Trial {
+	trial := Trial{Rule: g.name, Match: m.name, Failed: ReasonPath}
+	if m.path != anyPath && !holds[m.path] {
+		return trial
+	}
+	trial.Failed = t.failed(m, r)
 	if trial.Failed == ReasonHeader {
 		for i := range m.headers {
 			if !t.allowsHeader(&m.headers[i], r.Headers) {

@@ -5,28 +5,35 @@ func mutants() []mutant {
 	const (
 		decide, normalize, authority = "filters/policy/decide.go", "filters/policy/normalize.go", "filters/policy/authority.go"
 		encode, table, explain       = "filters/policy/encode.go", "filters/policy/table.go", "filters/policy/explain.go"
+		search, union, merge         = "filters/policy/search.go", "filters/automaton/union.go", "filters/automaton/merge.go"
 		access, routes, smi          = "controlplane/smi/access.go", "controlplane/smi/routes.go", "controlplane/smi/smi.go"
 		patterns                     = "controlplane/smi/patterns.go"
 	)
 	return []mutant{
-		{"source: every grant is everyone's", decide, `for _, i := range t.bySource[r.Peer] {`, `for i := range t.grants {`},
+		{"source: every grant is everyone's", decide, "if !ok {\n\t\treturn nil\n\t}\n\treturn t.lists[list]", "_, _ = list, ok\n\tvar all []uint32\n\tfor i := range t.grants {\n\t\tall = append(all, uint32(i))\n\t}\n\treturn all"},
 		{"port: every port from the first on", decide, `if p.First <= port && port <= p.Last {`, `if p.First <= port {`},
 		{"port: the last port of a range is out", decide, `port <= p.Last {`, `port < p.Last {`},
-		{"path: the literal reading is not looked at", decide, `return a.Match(path.Literal) && (`, `return a.Match(path.Stripped) && (`},
-		{"path: the reading without parameters is not looked at", decide, `path.Stripped == path.Literal || a.Match(path.Stripped)`, `true`},
-		{"path: one of the readings is enough", decide, `a.Match(path.Literal) && (path.Stripped == path.Literal || a.Match(path.Stripped))`, `a.Match(path.Literal) || a.Match(path.Stripped)`},
+		{"path: the literal reading is not looked at", search, `literal := u.Match(path.Literal)`, `literal := u.Match(path.Stripped)`},
+		{"path: the reading without parameters is not looked at", search, `return accepted{literal, u.Match(path.Stripped)}`, `return accepted{literal, literal}`},
+		{"path: one of the readings is enough", search, "if path.Stripped == path.Literal || len(literal) == 0 {\n\t\treturn accepted{literal, literal}\n\t}\n\treturn accepted{literal, u.Match(path.Stripped)}", "if other := u.Match(path.Stripped); len(other) > len(literal) {\n\t\treturn accepted{other, other}\n\t}\n\treturn accepted{literal, literal}"},
+		{"path: only the first pattern that accepts it", search, `a.pattern(i); both {`, `a.pattern(i); both && i == 0 {`},
+		{"path: a match without one grants nothing", search, "s.try(s.table.uses[s.table.patterns])\n", "\n"},
+		{"path: the grants of others count", search, `mine && s.end(u) {`, `(mine || u.grant > 0) && s.end(u) {`},
+		{"union: the start ends the search", union, `state >= u.sinks;`, `state > u.sinks;`},
+		{"union: of two patterns one accepts", merge, `joinSorted(p.a.sets[a], p.b.sets[b])`, `joinSorted(p.a.sets[a], nil)`},
 		{"method: in any case", decide, `if granted == method {`, `if lower(granted) == lower(method) {`},
 		{"method: one method alone is any", decide, `if len(m.methods) == 0 {`, `if len(m.methods) <= 1 {`},
 		{"header: absent is fine", decide, `present := false`, `present := true`},
-		{"header: one granted value is enough", decide, "if !t.automata[h.value].Match(value) {\n\t\t\treturn false\n", "if !t.automata[h.value].Match(value) {\n\t\t\tcontinue\n"},
+		{"header: one granted value is enough", decide, "if !t.values[h.value].Match(value) {\n\t\t\treturn false\n", "if !t.values[h.value].Match(value) {\n\t\t\tcontinue\n"},
 		{"header: one granted header is enough", decide, "if !t.allowsHeader(&m.headers[i], headers) {\n\t\t\treturn false\n\t\t}\n\t}\n\treturn true", "if t.allowsHeader(&m.headers[i], headers) {\n\t\t\treturn true\n\t\t}\n\t}\n\treturn len(m.headers) == 0"},
 		{"header: the value is not trimmed", decide, `return trim(line.Value), true`, `return line.Value, true`},
 		{"host: only the header of that name", decide, `if line.Name != "host" && line.Name != ":authority" {`, `if line.Name != "host" {`},
 		{"host: only the authority", decide, `if line.Name != "host" && line.Name != ":authority" {`, `if line.Name != ":authority" {`},
 		{"host: case counts", authority, `return lower(value)`, `return value`},
 		{"host: the final dot counts", authority, `value[n-1] == '.'`, `value[n-1] == ','`},
-		{"matches: only the first", decide, "furthest = further(furthest, failed)\n", "furthest = further(furthest, failed)\n\t\t\tbreak\n"},
-		{"targets: a wrong port ends the search", decide, "furthest = further(furthest, ReasonPort)\n\t\t\tcontinue", "return Verdict{Reason: ReasonPort}"},
+		{"matches: only the first", table, `for j := range t.grants[i].matches {`, `for j := range t.grants[i].matches[:min(1, len(t.grants[i].matches))] {`},
+		{"matches: only the first that has the path", search, "s.furthest = further(s.furthest, failed)\n\t\treturn false", "s.furthest = further(s.furthest, failed)\n\t\treturn true"},
+		{"targets: a wrong port ends the search", search, "if !g.covers(s.request.Port) {\n\t\treturn false", "if !g.covers(s.request.Port) {\n\t\treturn true"},
 		{"reject: what cannot be read is taken as it is", decide, "return Verdict{Reason: ReasonReject}", "path = Path{r.Path, r.Path}"},
 		{"reason: the first and not the furthest", decide, `if b.depth() > a.depth() {`, `if b.depth() > 0 && a.depth() == 0 {`},
 		{"normalize: dot segments stay", normalize, `out = parent(out)`, ``},
@@ -35,7 +42,7 @@ func mutants() []mutant {
 		{"normalize: slashes are not merged", normalize, `if c != '/' || merged[len(merged)-1] != '/' {`, `if true {`},
 		{"normalize: unreserved characters stay encoded", normalize, `if classOf(value) == unreserved {`, `if false {`},
 		{"encode: a range is its first port", encode, `w.count(int(p.Last))`, `w.count(int(p.First))`},
-		{"compile: automata are mixed up", table, `n = len(c.table.automata)`, `n = len(c.table.automata) / 2`},
+		{"compile: automata are mixed up", table, `n = len(c.all)`, `n = len(c.all) / 2`},
 		{"compile: a source has only its last grant", table, `sources[s] = append(sources[s], uint32(i))`, `sources[s] = []uint32{uint32(i)}`},
 		{"explain: sources are not looked at", explain, "case len(g.matches) == 0: // says nothing of requests\n\t\tcase !slices.Contains(mine, uint32(i)):", "case len(g.matches) == 0:\n\t\tcase len(mine) == 0:"},
 		{"connection: requests are enough", decide, `return g.connections && g.covers(port)`, `return g.covers(port)`},

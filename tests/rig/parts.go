@@ -2,11 +2,13 @@ package rig
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 
 	"github.com/wasmesh/wasmesh/controlplane/mesh"
+	"github.com/wasmesh/wasmesh/wasm-registry/store"
 )
 
 // XDSAddress and JoinAddress are where the control plane listens, host:port.
@@ -44,6 +46,22 @@ func (m *Mesh) Join(w mesh.Name, token string) error {
 // taken everything the control plane has for it.
 func (m *Mesh) AwaitReady(w mesh.Name) error {
 	return m.Await(readyTimeout, "the sidecar of "+w.String(), func(ctx context.Context) error { return m.ready(ctx, w) })
+}
+
+// serves returns nil if the control plane serves the module that it was given:
+// a test must not judge another one.
+func (m *Mesh) serves(digest string) error {
+	if digest == "" {
+		return errors.New("it has no good module")
+	}
+	wasm, err := os.ReadFile(m.options.Programs.Module)
+	if err != nil {
+		return err
+	}
+	if given := store.Digest(wasm); digest != given {
+		return fmt.Errorf("it serves module %.12s, not %.12s, which is %s", digest, given, m.options.Programs.Module)
+	}
+	return nil
 }
 
 // StatusSocket is where the control plane tells its state.

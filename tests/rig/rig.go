@@ -161,10 +161,10 @@ func (m *Mesh) startControlPlane() (err error) {
 	}()
 	return m.Await(readyTimeout, "the control plane", func(ctx context.Context) error {
 		s, err := m.Status(ctx)
-		if err == nil && s.Module == "" && !m.options.BadModule {
-			err = errors.New("it has no good module")
+		if err != nil || m.options.BadModule {
+			return err
 		}
-		return err
+		return m.serves(s.Module)
 	})
 }
 

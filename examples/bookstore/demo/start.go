@@ -24,7 +24,7 @@ func (m *Mesh) startControlPlane() (err error) {
 	}
 	p, err := m.run("controlplane", "wasmesh", "controlplane",
 		"--source", m.options.Source, "--state", m.State, "--status", string(m.status),
-		"--module", m.bin("mesh.wasm"), "--modules", m.modules(),
+		"--module", m.bin(m.runs), "--modules", m.modules(),
 		"--xds", m.xds, "--join", m.join, "--registry", m.registry, "--trust-domain", TrustDomain)
 	if err != nil {
 		return err
