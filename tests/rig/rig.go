@@ -37,6 +37,8 @@ type Options struct {
 	// BadModule: the module is none, on purpose. Start waits neither for one nor
 	// for the sidecars, which are not ready without.
 	BadModule bool
+	// Inspect judges modules; nil does it as the program that ships.
+	Inspect controlplane.Inspect
 	// Relay, if there is one, is given the control plane's xDS address and returns
 	// the one that sidecars connect to instead.
 	Relay func(xds string) (string, error)
@@ -150,7 +152,10 @@ func (m *Mesh) startControlPlane() (err error) {
 		Source: m.options.Manifests, State: m.state(), Module: m.options.Programs.Module, Modules: m.modules(),
 		XDS: m.xds, Join: m.join, Registry: m.registry, Status: m.status(), Settings: m.options.Settings,
 		LeafLifetime: ca.DefaultLeafLifetime, Log: slog.New(slog.NewTextHandler(log, nil)),
-		Inspect: inspect.Inspector{Program: m.options.Programs.Wasmesh}.Inspect,
+		Inspect: m.options.Inspect,
+	}
+	if options.Inspect == nil {
+		options.Inspect = inspect.Inspector{Program: m.options.Programs.Wasmesh}.Inspect
 	}
 	m.served = make(chan error, 1)
 	go func() {

@@ -21,6 +21,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/net/netutil"
@@ -42,7 +43,9 @@ const (
 	// maxConnections are mostly sidecars that wait for news, one connection each.
 	maxConnections = 8192
 	// maxTransfers bounds what is read from the disk at once.
-	maxTransfers  = 64
+	maxTransfers = 64
+	// maxQuestions are what one caller may have open; a sidecar has one.
+	maxQuestions  = 4
 	maxHeaders    = 8 << 10 // bytes
 	headerTimeout = 5 * time.Second
 	// transferTimeout is for a module of 64 MB on a slow line.
@@ -65,7 +68,7 @@ type List struct {
 
 // Handler serves what is in the store to whoever may have it.
 func Handler(s store.Store, caller Caller, references References, log *slog.Logger) http.Handler {
-	e := &endpoint{store: s, caller: caller, references: references, log: log, transfers: make(chan struct{}, maxTransfers)}
+	e := &endpoint{store: s, caller: caller, references: references, log: log, transfers: make(chan struct{}, maxTransfers), open: map[string]int{}}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET "+ListPath+"{$}", e.identified(e.list))
 	mux.HandleFunc("GET "+BytesPath+"{digest}", e.identified(e.bytes))
@@ -78,6 +81,33 @@ type endpoint struct {
 	references References
 	log        *slog.Logger
 	transfers  chan struct{}
+
+	mu   sync.Mutex
+	open map[string]int // questions, by caller
+}
+
+// enter counts a question of a caller in.
+func (e *endpoint) enter(name string) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.open[name] >= maxQuestions {
+		return false
+	}
+	e.open[name]++
+	return true
+}
+
+func (e *endpoint) leave(name string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.open[name]--; e.open[name] == 0 {
+		delete(e.open, name)
+	}
+}
+
+func busy(w http.ResponseWriter) {
+	w.Header().Set("Retry-After", "1")
+	http.Error(w, "too many at once; try again in a second", http.StatusServiceUnavailable)
 }
 
 // identified names the caller before anything else is looked at.
@@ -93,6 +123,11 @@ func (e *endpoint) identified(act func(http.ResponseWriter, *http.Request, strin
 			http.NotFound(w, r)
 			return
 		}
+		if !e.enter(name) {
+			busy(w)
+			return
+		}
+		defer e.leave(name)
 		// What is open ends with the certificate that opened it.
 		ctx, cancel := context.WithDeadline(r.Context(), until)
 		defer cancel()
@@ -116,13 +151,13 @@ func (e *endpoint) list(w http.ResponseWriter, r *http.Request, name string) {
 		}
 		select {
 		case <-changed:
+			continue
 		case <-timeout.C:
-			w.Header().Set("ETag", tag)
-			w.WriteHeader(http.StatusNotModified)
-			return
 		case <-r.Context().Done():
-			return
 		}
+		w.Header().Set("ETag", tag)
+		w.WriteHeader(http.StatusNotModified)
+		return
 	}
 }
 
@@ -143,8 +178,7 @@ func (e *endpoint) bytes(w http.ResponseWriter, r *http.Request, name string) {
 	case e.transfers <- struct{}{}:
 		defer func() { <-e.transfers }()
 	default:
-		w.Header().Set("Retry-After", "1")
-		http.Error(w, "too many transfers; try again in a second", http.StatusServiceUnavailable)
+		busy(w)
 		return
 	}
 	f, err := e.store.Open(digest)

@@ -129,6 +129,9 @@ func receive(path, digest string, from io.Reader, limit int64) error {
 // List returns the digests of what is there, sorted.
 func (s Store) List() ([]string, error) {
 	entries, err := os.ReadDir(s.dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
 	if err != nil {
 		return nil, fmt.Errorf("module folder: %w", err)
 	}
