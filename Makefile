@@ -9,7 +9,7 @@ TINYGO ?=
 LIGHT = bin/mesh-tinygo.wasm
 JUDGED = $(if $(TINYGO),$(LIGHT),$(MODULE))
 
-.PHONY: swaps all build module modules envoy demo demo-check test conformance check bench fuzz fuzz-long fuzz-mutants clean
+.PHONY: all build module modules envoy demo demo-check test conformance identity check bench lightness swaps fuzz fuzz-long fuzz-mutants clean
 
 # How long each decoder is fuzzed; how many cases the long comparison has, and
 # that wazero sees the cases of every nth world.
@@ -47,11 +47,20 @@ test: build
 conformance: modules
 	cd tests/conformance && $(if $(TINYGO),WASMESH_MODULE=$(CURDIR)/$(LIGHT)) $(GO) test -count=1 -timeout 5m
 
+# Certificates that live longer, and more handshakes, than in make test.
+identity: modules
+	cd tests/identity && $(if $(TINYGO),WASMESH_MODULE=$(CURDIR)/$(LIGHT)) $(GO) test -count=1 -v -timeout 20m -args -life 2m -rate 500
+
 check:
 	./.ci/check
 
+# What each build of the module costs an Envoy, and five million requests.
+lightness:
+	$(MAKE) build TINYGO=1
+	$(GO) run ./tests/lightness $(LIGHT) $(MODULE)
+
 bench: build
-	$(GO) run ./tests/bench
+	$(GO) run ./tests/bench $(if $(TINYGO),-module Go=$(MODULE) -module TinyGo=$(LIGHT))
 
 fuzz:
 	./.ci/fuzz $(FUZZTIME)

@@ -31,8 +31,8 @@ func goodModule(t *testing.T) []byte {
 // nobody reads.
 func otherModule(t *testing.T) []byte {
 	t.Helper()
-	const custom, size = 0, 6
-	return append(goodModule(t), custom, size, 5, 'o', 't', 'h', 'e', 'r')
+	const custom, size = 0, 7
+	return append(goodModule(t), custom, size, 5, 'o', 't', 'h', 'e', 'r', 0)
 }
 
 func built(t *testing.T, pkg string, arguments ...string) []byte {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/wasmesh/wasmesh/controlplane/mesh"
 	"github.com/wasmesh/wasmesh/wasm-registry/store"
@@ -81,6 +82,18 @@ func (m *Mesh) serves(digest string) error {
 	}
 	return nil
 }
+
+// Runs returns nil if the filters of w's Envoy are the module of that digest.
+func (m *Mesh) Runs(ctx context.Context, w mesh.Name, digest string) error {
+	dump, err := m.Admin(w).Get(ctx, "/config_dump?resource=ecds_filters")
+	if err == nil && !strings.Contains(string(dump), "/"+digest+".wasm") {
+		err = fmt.Errorf("the envoy of %s does not run module %.12s", w, digest)
+	}
+	return err
+}
+
+// Context ends when a part of the mesh ended by itself; the cause says which.
+func (m *Mesh) Context() context.Context { return m.ctx }
 
 // StatusSocket is where the control plane tells its state.
 func (m *Mesh) StatusSocket() string { return m.status() }
