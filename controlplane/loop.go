@@ -72,7 +72,7 @@ func (p *plane) reload(ctx context.Context, changed chan<- struct{}) error {
 	digest := settings.Module
 	p.digest.Store(&digest)
 	p.tell(problems)
-	p.offer(&catalog{snapshot: snapshot, serving: settings, next: p.settings(p.modules.book.Good)})
+	p.list(snapshot, p.modules.book)
 	if err := p.server.Publish(ctx, snapshot, settings); err != nil {
 		return nil // only ctx ends it
 	}

@@ -8,21 +8,26 @@ import (
 
 	"github.com/wasmesh/wasmesh/controlplane/ca"
 	"github.com/wasmesh/wasmesh/controlplane/mesh"
+	"github.com/wasmesh/wasmesh/controlplane/modules"
 	"github.com/wasmesh/wasmesh/controlplane/xds"
 )
 
 // catalog is what each sidecar may fetch: what its configuration names now, and
 // what it will name next. It never changes; another takes its place.
 type catalog struct {
-	snapshot      *mesh.Snapshot
-	serving, next xds.Settings
+	snapshot *mesh.Snapshot
+	settings []xds.Settings
 	// replaced is closed when another takes its place.
 	replaced chan struct{}
 }
 
-// offer makes a catalog the present one.
-func (p *plane) offer(c *catalog) {
-	c.replaced = make(chan struct{})
+// list makes what the book of modules serves, and what it will serve, known to
+// those who wait for news.
+func (p *plane) list(s *mesh.Snapshot, b modules.Book) {
+	c := &catalog{snapshot: s, settings: []xds.Settings{p.settings(b.Serving)}, replaced: make(chan struct{})}
+	if !maps.EqualFunc(b.Good, b.Serving, modules.Use.Equal) {
+		c.settings = append(c.settings, p.settings(b.Good))
+	}
 	if old := p.catalog.Swap(c); old != nil {
 		close(old.replaced)
 	}
@@ -36,7 +41,7 @@ func (p *plane) references(workload string) ([]string, <-chan struct{}) {
 		return nil, nil
 	}
 	found := map[string]bool{}
-	for _, settings := range []xds.Settings{c.serving, c.next} {
+	for _, settings := range c.settings {
 		for _, digest := range xds.References(c.snapshot, name, settings) {
 			found[digest] = true
 		}

@@ -100,7 +100,7 @@ func (p *prefetcher) repeat(ctx context.Context, once bool) {
 			continue
 		}
 		if err.Error() != told {
-			p.log.Warn("modules are missing; going on with those that are here, and trying again", "reason", err)
+			p.log.Warn("modules cannot be fetched; going on with those that are here, and trying again", "reason", err)
 			told = err.Error()
 		}
 		if !sleepUntil(ctx, time.Now().Add(time.Duration(float64(pause)*(0.8+0.4*mathrand.Float64())))) {

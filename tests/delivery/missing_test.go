@@ -21,7 +21,7 @@ func TestModuleThatComesLate(t *testing.T) {
 	restore := s.obstruct()
 	late := s.put(variant(t, 2))
 	s.refused("Invalid path: ./modules/" + late)
-	s.sidecarSays("modules are missing; going on with those that are here")
+	s.sidecarSays("modules cannot be fetched; going on with those that are here")
 	if err := s.runs(t.Context(), old); err != nil {
 		t.Errorf("the old module is gone: %v", err)
 	}

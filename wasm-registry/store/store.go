@@ -145,7 +145,8 @@ func (s Store) List() ([]string, error) {
 }
 
 // Keep removes every module but those listed, and parts that a crash left. It
-// touches nothing that does not have a name of its own making.
+// touches nothing that does not have a name of its own making. No Receive may be
+// under way in the folder.
 func (s Store) Keep(digests ...string) error {
 	all, err := s.List()
 	if err != nil {
