@@ -79,9 +79,9 @@ func (p *plane) statusHandler() http.Handler {
 		if digest := p.digest.Load(); digest != nil {
 			s.Module = *digest
 		}
-		if attached := p.attached.Load(); attached != nil {
+		if c := p.catalog.Load(); c != nil {
 			s.Filters = map[string]string{}
-			for name, a := range *attached {
+			for name, a := range c.settings[0].Filters {
 				s.Filters[name.String()] = a.Module
 			}
 		}

@@ -1,6 +1,8 @@
 package xds
 
 import (
+	"slices"
+
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	rbacconfigv3 "github.com/envoyproxy/go-control-plane/envoy/config/rbac/v3"
 	httprbacv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/rbac/v3"
@@ -61,8 +63,12 @@ func withoutFilter(f mesh.Filter) *httprbacv3.RBAC {
 	return &httprbacv3.RBAC{Rules: &rbacconfigv3.RBAC{Action: rbacconfigv3.RBAC_ALLOW}}
 }
 
-// attach adds the configurations of the filters that can run.
+// attach adds the configurations of the filters that can run, where requests
+// come in.
 func (b *builder) attach() {
+	if !slices.ContainsFunc(b.workload.Ports, func(p mesh.WorkloadPort) bool { return !p.Protocol.Opaque() }) {
+		return
+	}
 	for _, f := range b.workload.Filters {
 		if a, ok := b.settings.Filters[f.Name]; ok {
 			name := AttachedPrefix + f.Name.String()
@@ -93,7 +99,7 @@ func attachedPlugin(name string, a Attached) *wasmv3.PluginConfig {
 			Runtime:                     "envoy.wasm.runtime.v8",
 			CapabilityRestrictionConfig: capabilities,
 			Code: &corev3.AsyncDataSource{Specifier: &corev3.AsyncDataSource_Local{Local: &corev3.DataSource{
-				Specifier: &corev3.DataSource_Filename{Filename: ModuleDirectory + a.Module + ".wasm"},
+				Specifier: &corev3.DataSource_Filename{Filename: moduleFile(a.Module)},
 			}}},
 		}},
 	}
