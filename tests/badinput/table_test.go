@@ -25,7 +25,7 @@ func (w *table) row(v variant, s *shop) {
 	}
 	var said []string
 	for _, proxy := range []mesh.Name{buyer, store} {
-		stats, err := s.Stats(s.t.Context(), proxy, `(update_rejected|config_fail)$`)
+		stats, err := s.Stats(s.t.Context(), proxy, `extension_config_discovery.*update_rejected$`)
 		if err != nil {
 			s.t.Fatal(err)
 		}
