@@ -104,6 +104,25 @@ func TestWhoCannotBeNamedGetsNothing(t *testing.T) {
 	}
 }
 
+// Who may not have a module does not learn that there is one.
+func TestWhatIsNotNamedDoesNotExist(t *testing.T) {
+	b := open(t)
+	secret, err := b.store.Put([]byte("another's"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone := store.Digest([]byte("gone"))
+	b.references = func(string) ([]string, bool, <-chan struct{}) { return []string{gone}, true, nil }
+	var answers []string
+	for _, digest := range []string{secret, store.Digest([]byte("never was")), gone} {
+		response, body := b.get(t, http.MethodGet, BytesPath+digest)
+		answers = append(answers, response.Status+body+response.Header.Get("ETag")+response.Header.Get("Cache-Control"))
+	}
+	if answers[0] != answers[1] || answers[0] != answers[2] || !strings.HasPrefix(answers[0], "404") {
+		t.Errorf("the answers differ: %q", answers)
+	}
+}
+
 func TestAWaitEndsWithNewsOrTimeOrTheCertificate(t *testing.T) {
 	b := open(t)
 	changed := make(chan struct{})
