@@ -60,7 +60,7 @@ func badModules(t *testing.T) []variant {
 	garbage := make([]byte, 100_000)
 	_, _ = rand.NewChaCha8([32]byte{7}).Read(garbage) // never fails
 	return []variant{
-		{"empty", nil, "truncated"},
+		{"empty", nil, "does not begin with"},
 		{"truncated", bytes.Clone(good[:len(good)/2]), "truncated"},
 		{"garbage", garbage, "does not begin with"},
 		{"component", []byte("\x00asm\x0d\x00\x01\x00"), "component"},
