@@ -11,11 +11,10 @@ import (
 // quiet is how long nothing more may come for an edit to be over.
 const quiet = 300 * time.Millisecond
 
-// TestAnEditConcernsFew counts the bytes that each of eight proxies is sent after
+// testConcerned counts the bytes that each of seven proxies is sent after
 // each of a row of edits: none but those that gain, lose or judge something get
 // any at all.
-func TestAnEditConcernsFew(t *testing.T) {
-	s := open(t, "annex", "clerk", "porter", "cook")
+func testConcerned(t *testing.T, s *street) {
 	thief := grant{"store", []string{"thief"}, "/books"}
 	another := grant{"store", []string{"thief"}, "/other"}
 	split := func(p policy, store, annex int) policy {

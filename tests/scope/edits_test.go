@@ -20,11 +20,10 @@ type turn struct {
 	want   int
 }
 
-// TestEdits times edits from the write of the file to the first answer that
+// testEdits times edits from the write of the file to the first answer that
 // follows from it. In between nothing but the old and the new answer may come:
 // no gap, no second thoughts.
-func TestEdits(t *testing.T) {
-	s := open(t)
+func testEdits(t *testing.T, s *street) {
 	other := policy{grants: []grant{{"store", []string{"buyer"}, "/other"}, usual().grants[1]}}
 	turns := []turn{
 		{"a path is taken away", other, "buyer", 403},

@@ -19,10 +19,10 @@ import (
 // programs are built once, from the source tree.
 var programs rig.Programs
 
-// edits is how many edits TestEdits times; make edits takes 200.
+// edits is how many edits are timed; make edits takes 200.
 var edits = flag.Int("edits", 24, "how many edits are timed")
 
-// slowest is what TestEdits demands of the slowest but one in a hundred. A busy
+// slowest is what is demanded of the slowest but one in a hundred. A busy
 // machine is given room; make edits demands what is promised.
 var slowest = flag.Duration("slowest", 0, "fail if the 99th percentile is slower (default: 2s)")
 

@@ -46,6 +46,23 @@ type street struct {
 	seen atomic.Int64
 }
 
+// TestScope starts one mesh for everything: most of the time goes into that.
+func TestScope(t *testing.T) {
+	s := open(t, "annex", "clerk", "porter", "cook")
+	for _, part := range []struct {
+		name string
+		test func(*testing.T, *street)
+	}{
+		{"own sidecar refuses", testOwnSidecarRefuses}, {"opaque ports", testOpaque},
+		{"few are concerned", testConcerned}, {"edits", testEdits},
+	} {
+		t.Run(part.name, func(t *testing.T) {
+			s.t = t
+			part.test(t, s)
+		})
+	}
+}
+
 // open starts the three sidecars and joins the streams of the others.
 func open(t *testing.T, streams ...string) *street {
 	s := &street{t: t, watched: t.TempDir()}
