@@ -3,7 +3,13 @@
 GO ?= go
 MODULE = bin/mesh.wasm
 
-.PHONY: all build module envoy demo demo-check test conformance edits check bench fuzz fuzz-long fuzz-mutants clean
+# The same source by the second compiler. `make TARGET TINYGO=1` builds it; once
+# it is there it is kept up to date, and `make demo` runs it.
+TINYGO ?=
+LIGHT = bin/mesh-tinygo.wasm
+JUDGED = $(if $(TINYGO),$(LIGHT),$(MODULE))
+
+.PHONY: all build module modules envoy demo demo-check test conformance identity edits check bench lightness fuzz fuzz-long fuzz-mutants clean
 
 # How long each decoder is fuzzed; how many cases the long comparison has, and
 # that wazero sees the cases of every nth world.
@@ -13,12 +19,17 @@ WAZERO ?= 1
 
 all: build
 
-build: module
+build: modules
 	$(GO) build -o bin/ . ./injector/wasmesh-sidecar
 	$(GO) build -o bin/bookstore-app ./examples/bookstore/app
 
 module:
 	GOOS=wasip1 GOARCH=wasm $(GO) build -buildmode=c-shared -trimpath -o $(MODULE) ./filters/modules/mesh
+
+modules: module $(if $(TINYGO),$(LIGHT),$(wildcard $(LIGHT)))
+
+$(LIGHT): .ci/tinygo .ci/wasm-opt filters/modules/proxywasm.json go.mod go.sum $(shell find filters -name '*.go')
+	./.ci/tinygo $@ ./filters/modules/mesh
 
 envoy: build
 	bin/wasmesh envoy --tools .tools
@@ -30,22 +41,31 @@ demo-check: build
 	$(GO) run ./tests/democheck
 
 test: build
-	./.ci/test
+	WASMESH_MODULE=$(CURDIR)/$(JUDGED) ./.ci/test
 
 # From the package's own folder, where go test shows what the test prints.
-conformance:
-	cd tests/conformance && $(GO) test -count=1 -timeout 5m
+conformance: modules
+	cd tests/conformance && $(if $(TINYGO),WASMESH_MODULE=$(CURDIR)/$(LIGHT)) $(GO) test -count=1 -timeout 5m
+
+# Certificates that live longer, and more handshakes, than in make test.
+identity: modules
+	cd tests/identity && $(if $(TINYGO),WASMESH_MODULE=$(CURDIR)/$(LIGHT)) $(GO) test -count=1 -v -timeout 20m -args -life 2m -rate 500
 
 # How long 200 edits take from the file to Envoy, and that 99 of 100 take 250 ms
 # at most. On a quiet machine.
-edits:
-	$(GO) test ./tests/scope -count=1 -v -run 'TestScope/edits' -args -edits 200 -slowest 250ms
+edits: modules
+	cd tests/scope && $(if $(TINYGO),WASMESH_MODULE=$(CURDIR)/$(LIGHT)) $(GO) test -count=1 -v -run 'TestScope/edits' -args -edits 200 -slowest 250ms
 
 check:
 	./.ci/check
 
+# What each build of the module costs an Envoy, and five million requests.
+lightness:
+	$(MAKE) build TINYGO=1
+	$(GO) run ./tests/lightness $(LIGHT) $(MODULE)
+
 bench: build
-	$(GO) run ./tests/bench
+	$(GO) run ./tests/bench $(if $(TINYGO),-module Go=$(MODULE) -module TinyGo=$(LIGHT))
 
 fuzz:
 	./.ci/fuzz $(FUZZTIME)

@@ -104,18 +104,22 @@ func runStatus(ctx context.Context, args []string, stdout, stderr io.Writer) err
 	return printJSON(stdout, s)
 }
 
-// askControlPlane reads what a control plane tells at its Unix socket.
-func askControlPlane(ctx context.Context, socket, path string, answer any) error {
-	client := http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{
+// overSocket is a client whose every request goes to one Unix socket.
+func overSocket(path string) *http.Client {
+	return &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "unix", socket)
+			return new(net.Dialer).DialContext(ctx, "unix", path)
 		},
 	}}
+}
+
+// askControlPlane reads what a control plane tells at its Unix socket.
+func askControlPlane(ctx context.Context, socket, path string, answer any) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://controlplane"+path, nil)
 	if err != nil {
 		return err
 	}
-	resp, err := client.Do(req)
+	resp, err := overSocket(socket).Do(req)
 	if err != nil {
 		return fmt.Errorf("no control plane answers at %s: %w; is it running, with the same --state?", socket, err)
 	}

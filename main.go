@@ -15,6 +15,8 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+
+	"github.com/wasmesh/wasmesh/wasm-registry/inspect"
 )
 
 func main() {
@@ -37,8 +39,12 @@ const usage = `wasmesh - a service mesh whose policies are Go code, run as Wasm 
   wasmesh controlplane --source DIR             serve a folder of manifests to sidecars
   wasmesh token create --state DIR --workload ns/name
                                                 make a one-time token with which a sidecar joins
+  wasmesh ca rotate start|switch|finish|status  replace the root, in three steps that cut nobody off
   wasmesh status                                ask a running control plane
   wasmesh suggest [-f DIR]                      write the policy that allows what it has seen
+  wasmesh module push FILE IMAGE                put a filter module into a registry or OCI layout
+  wasmesh module pull IMAGE -o FILE             get one
+  wasmesh module inspect FILE|IMAGE             say what one calls, and whether it starts
   wasmesh envoy                                 find or fetch Envoy, print its path
 
 Each command tells its flags with -h.
@@ -53,7 +59,8 @@ type command func(ctx context.Context, args []string, stdout, stderr io.Writer) 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	commands := map[string]command{
 		"demo": runDemo, "check": runCheck, "explain": runExplain, "xds": runXDS, "hosts": runHosts,
-		"controlplane": runControlPlane, "token": runToken, "status": runStatus, "suggest": runSuggest, "envoy": runEnvoy,
+		"controlplane": runControlPlane, "token": runToken, "ca": runCA, "status": runStatus, "suggest": runSuggest, "envoy": runEnvoy,
+		"module": runModule, inspect.Argument: runInspection,
 	}
 	if len(args) == 0 {
 		fmt.Fprint(stderr, usage)

@@ -44,14 +44,16 @@ type Options struct {
 	Settings smi.Settings
 	// LeafLifetime is how long a workload's certificate lives.
 	LeafLifetime time.Duration
-	Log          *slog.Logger
+	// Now is the authority's clock; time.Now if nil.
+	Now func() time.Time
+	Log *slog.Logger
 }
 
 // Run serves until ctx ends. An error before it serves says what to mend.
 func Run(ctx context.Context, o Options) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	authority, err := ca.Open(o.State, ca.Options{TrustDomain: o.Settings.TrustDomain, LeafLifetime: o.LeafLifetime})
+	authority, err := ca.Open(o.State, ca.Options{TrustDomain: o.Settings.TrustDomain, LeafLifetime: o.LeafLifetime, Now: o.Now})
 	if err != nil {
 		return err
 	}
@@ -60,13 +62,13 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	server := serve.New(o.Log)
-	p := &plane{options: o, source: files.NewSource(o.Source), modules: modules, server: server}
+	p := &plane{options: o, source: files.NewSource(o.Source), modules: modules, server: server, authority: authority}
 	p.observed = receive.New(o.Settings.TrustDomain, serve.WorkloadOf, p.accountOf, o.Log)
 	l, err := listen(ctx, o)
 	if err != nil {
 		return err
 	}
-	return p.run(ctx, cancel, authority, l)
+	return p.run(ctx, cancel, l)
 }
 
 // listeners are open before anything starts, so that a taken address is told at
@@ -93,8 +95,8 @@ func listen(ctx context.Context, o Options) (listeners, error) {
 }
 
 // run starts every part; the first that ends, ends the others.
-func (p *plane) run(ctx context.Context, cancel context.CancelFunc, authority *ca.Authority, l listeners) error {
-	xdsTLS, err := authority.MutualTLS(hosts(l.xds))
+func (p *plane) run(ctx context.Context, cancel context.CancelFunc, l listeners) error {
+	xdsTLS, err := p.authority.MutualTLS(hosts(l.xds))
 	if err != nil {
 		return err
 	}
@@ -102,7 +104,7 @@ func (p *plane) run(ctx context.Context, cancel context.CancelFunc, authority *c
 	parts := []func() error{
 		func() error { return p.server.Run(ctx) },
 		func() error { return p.server.Serve(ctx, l.xds, xdsTLS, p.observed.Register) },
-		func() error { return authority.Serve(ctx, l.join, hosts(l.join), p.accountOf, p.options.Log) },
+		func() error { return p.authority.Serve(ctx, l.join, hosts(l.join), p.accountOf, p.options.Log) },
 		func() error { files.Watch(ctx, p.options.Source, changed); return nil },
 		func() error { files.Watch(ctx, filepath.Dir(p.options.Module), changed); return nil },
 		func() error { return p.loop(ctx, changed) },

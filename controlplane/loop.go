@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync/atomic"
 
+	"github.com/wasmesh/wasmesh/controlplane/ca"
 	"github.com/wasmesh/wasmesh/controlplane/files"
 	"github.com/wasmesh/wasmesh/controlplane/mesh"
 	"github.com/wasmesh/wasmesh/controlplane/observe/receive"
@@ -19,6 +20,8 @@ type plane struct {
 	source  *files.Source
 	modules *modules
 	server  *serve.Server
+	// authority is safe for concurrent use.
+	authority *ca.Authority
 	// observed is what sidecars saw; it has a lock of its own.
 	observed *receive.Receiver
 	// good is what the snapshot was made of.

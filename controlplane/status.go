@@ -60,6 +60,7 @@ type Observed struct {
 
 func (p *plane) statusHandler() http.Handler {
 	mux := http.NewServeMux()
+	p.handleRotation(mux)
 	mux.HandleFunc("GET /observations", func(w http.ResponseWriter, _ *http.Request) {
 		source, err := filepath.Abs(p.options.Source)
 		if err != nil {

@@ -7,7 +7,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -19,8 +18,8 @@ import (
 	"github.com/wasmesh/wasmesh/controlplane/mesh"
 )
 
-// attemptTimeout bounds one call of Join or Renew.
-const attemptTimeout = 15 * time.Second
+// attemptTimeout bounds one call of a Client.
+const attemptTimeout = 10 * time.Second
 
 // ErrImpostor is wrapped when whoever answered is not the control plane of this
 // mesh. Nothing was sent to it.
@@ -39,104 +38,127 @@ type Membership struct {
 	ServiceAccount mesh.Name
 	TrustDomain    string
 	Expires        time.Time
+	// Signer is the fingerprint of the root that signed the leaf.
+	Signer string
+	// Lifetime is how long the leaf lived on when it came, by the control plane's
+	// clock: it holds however wrong the clock here is.
+	Lifetime time.Duration
+	// Skew is how far this machine's clock is ahead of the control plane's. It
+	// includes the time that the answer took.
+	Skew time.Duration
 }
 
-// Join spends a token at the join endpoint: base is its URL without a path. The
-// server must show a chain to the one root whose fingerprint the token carries,
-// and the control plane's SPIFFE ID, before it gets to see the token.
+// Client asks one control plane.
+type Client struct {
+	// URL is that of the join endpoint, without a path.
+	URL string
+	// Now is the clock of this machine; time.Now if nil.
+	Now func() time.Time
+}
+
+func (c Client) now() time.Time {
+	if c.Now == nil {
+		return time.Now()
+	}
+	return c.Now()
+}
+
+// Join spends a token. The server must show a chain to the one root whose
+// fingerprint the token carries, and the control plane's SPIFFE ID, before it
+// gets to see the token.
 //
 // Errors that wrap ErrRefused, ErrImpostor or ErrRequest are final; others are
-// worth another try.
-func Join(ctx context.Context, base, token string, csr []byte) (Membership, error) {
+// worth another try, those that wrap ErrClock once a clock has been set.
+func (c Client) Join(ctx context.Context, token string, csr []byte) (Membership, error) {
 	t, err := ParseToken(token)
 	if err != nil {
 		return Membership{}, fmt.Errorf("%w: %w", ErrRequest, err)
 	}
-	var root *x509.Certificate
+	var server []*x509.Certificate
 	verify := func(state tls.ConnectionState) error {
-		for _, c := range state.PeerCertificates {
-			if fingerprint(c.Raw) == t.Root {
-				root = c
-				return verifyControlPlane(state.PeerCertificates, []*x509.Certificate{c})
+		server = state.PeerCertificates
+		for _, root := range server {
+			if fingerprint(root.Raw) == t.Root {
+				return verifyControlPlane(server, []*x509.Certificate{root}, c.now())
 			}
 		}
 		return errors.New("it does not know the root that the token names; is the address right, and the token of this mesh?")
 	}
-	out, err := call(ctx, base, joinPath, joinRequest{token, string(csr)}, verify)
+	var out answer
+	if err := c.call(ctx, joinPath, joinRequest{token, string(csr), c.now()}, &out, verify); err != nil {
+		return Membership{}, fmt.Errorf("joining at %s: %w", c.URL, err)
+	}
+	roots, err := parseBundle([]byte(out.TrustBundle))
+	if err == nil {
+		err = verifyControlPlane(server, roots, c.now())
+	}
 	if err != nil {
-		return Membership{}, fmt.Errorf("joining at %s: %w", base, err)
+		return Membership{}, fmt.Errorf("joining at %s: the trust bundle does not hold the server's own root: %w", c.URL, err)
 	}
-	if !bytes.Contains([]byte(out.TrustBundle), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: root.Raw})) {
-		return Membership{}, fmt.Errorf("joining at %s: the trust bundle lacks the root that the token names", base)
-	}
-	return out.membership(csr)
+	return out.membership(csr, c.now())
 }
 
 // Renew trades the renewal credential of m, whose TrustBundle and Workload it
 // also uses, for a new membership. Errors are as those of Join; m's credential
 // stays good until the new one is used.
-func Renew(ctx context.Context, base string, m Membership, csr []byte) (Membership, error) {
+func (c Client) Renew(ctx context.Context, m Membership, csr []byte) (Membership, error) {
+	verify, err := c.known(m)
+	if err != nil {
+		return Membership{}, err
+	}
+	var out answer
+	if err := c.call(ctx, renewPath, renewRequest{m.Workload.String(), m.Renewal, string(csr), c.now()}, &out, verify); err != nil {
+		return Membership{}, fmt.Errorf("renewing at %s: %w", c.URL, err)
+	}
+	return out.membership(csr, c.now())
+}
+
+// Roots returns the roots to trust (PEM) and the fingerprint of the one that
+// signs, and tells the control plane what Envoy runs with. It spends nothing of
+// m, of which it uses what Renew uses. Errors are as those of Join.
+func (c Client) Roots(ctx context.Context, m Membership, holds Holding) (bundle []byte, signer string, err error) {
+	verify, err := c.known(m)
+	if err != nil {
+		return nil, "", err
+	}
+	var out rootsAnswer
+	err = c.call(ctx, rootsPath, rootsRequest{m.Workload.String(), m.Renewal, holds}, &out, verify)
+	if err == nil {
+		_, err = parseBundle([]byte(out.TrustBundle))
+	}
+	if err != nil {
+		return nil, "", fmt.Errorf("asking %s for the roots: %w", c.URL, err)
+	}
+	return []byte(out.TrustBundle), out.Signer, nil
+}
+
+// known verifies a server by the roots that a member has.
+func (c Client) known(m Membership) (func(tls.ConnectionState) error, error) {
 	roots, err := parseBundle(m.TrustBundle)
 	if err != nil {
-		return Membership{}, fmt.Errorf("%w: stored trust bundle: %w", ErrRequest, err)
+		return nil, fmt.Errorf("%w: stored trust bundle: %w", ErrRequest, err)
 	}
-	verify := func(state tls.ConnectionState) error { return verifyControlPlane(state.PeerCertificates, roots) }
-	out, err := call(ctx, base, renewPath, renewRequest{m.Workload.String(), m.Renewal, string(csr)}, verify)
-	if err != nil {
-		return Membership{}, fmt.Errorf("renewing at %s: %w", base, err)
-	}
-	return out.membership(csr)
+	return func(state tls.ConnectionState) error {
+		return verifyControlPlane(state.PeerCertificates, roots, c.now())
+	}, nil
 }
 
-// verifyControlPlane demands a chain to one of the roots, and of the control
-// plane's identity in that root's trust domain.
-func verifyControlPlane(chain, roots []*x509.Certificate) error {
-	if len(chain) == 0 {
-		return errors.New("it has no certificate")
-	}
-	trustDomain, err := verifyChain(chain, roots, x509.ExtKeyUsageServerAuth)
-	if err != nil {
-		return err
-	}
-	want, leaf := ControlPlaneID(trustDomain), chain[0]
-	if len(leaf.URIs) != 1 || leaf.URIs[0].String() != want {
-		return fmt.Errorf("its certificate is not for %s", want)
-	}
-	return nil
-}
-
-// verifyChain returns the trust domain of the root that the chain leads to.
-func verifyChain(chain, roots []*x509.Certificate, usage x509.ExtKeyUsage) (trustDomain string, err error) {
-	o := x509.VerifyOptions{Roots: x509.NewCertPool(), Intermediates: x509.NewCertPool(), KeyUsages: []x509.ExtKeyUsage{usage}}
-	for _, c := range roots {
-		o.Roots.AddCert(c)
-	}
-	for _, c := range chain[1:] {
-		o.Intermediates.AddCert(c)
-	}
-	chains, err := chain[0].Verify(o)
-	if err != nil {
-		return "", err
-	}
-	return trustDomainOf(chains[0][len(chains[0])-1])
-}
-
-// call posts one request on a connection of its own. verify sees the server's
-// certificates before anything is sent.
-func call(ctx context.Context, base, path string, in any, verify func(tls.ConnectionState) error) (answer, error) {
+// call posts one request on a connection of its own, and reads the answer into
+// out. verify sees the server's certificates before anything is sent.
+func (c Client) call(ctx context.Context, path string, in, out any, verify func(tls.ConnectionState) error) error {
 	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
 	defer cancel()
-	u, err := url.Parse(base)
+	u, err := url.Parse(c.URL)
 	if err != nil || u.Scheme != "https" || u.Host == "" {
-		return answer{}, fmt.Errorf("%w: the join URL must look like https://host:port", ErrRequest)
+		return fmt.Errorf("%w: the join URL must look like https://host:port", ErrRequest)
 	}
 	body, err := json.Marshal(in)
 	if err != nil {
-		return answer{}, err
+		return err
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimSuffix(base, "/")+path, bytes.NewReader(body))
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimSuffix(c.URL, "/")+path, bytes.NewReader(body))
 	if err != nil {
-		return answer{}, fmt.Errorf("%w: %w", ErrRequest, err)
+		return fmt.Errorf("%w: %w", ErrRequest, err)
 	}
 	request.Header.Set("Content-Type", "application/json")
 	transport := &http.Transport{
@@ -145,10 +167,11 @@ func call(ctx context.Context, base, path string, in any, verify func(tls.Connec
 		// from the root and the SPIFFE ID, which VerifyConnection checks instead.
 		TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS13, InsecureSkipVerify: true,
 			VerifyConnection: func(s tls.ConnectionState) error {
-				if err := verify(s); err != nil {
+				err := verify(s)
+				if err != nil && !errors.Is(err, ErrClock) {
 					return fmt.Errorf("%w: %w", ErrImpostor, err)
 				}
-				return nil
+				return err
 			}},
 	}
 	client := http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
@@ -158,16 +181,16 @@ func call(ctx context.Context, base, path string, in any, verify func(tls.Connec
 		if errors.As(err, &wrapped) {
 			err = wrapped.Err // the caller names the URL
 		}
-		return answer{}, err
+		return err
 	}
 	defer response.Body.Close()
-	return read(response)
+	return read(response, out)
 }
 
-func read(response *http.Response) (answer, error) {
+func read(response *http.Response, out any) error {
 	body, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
 	if err != nil {
-		return answer{}, err
+		return err
 	}
 	if response.StatusCode != http.StatusOK {
 		var r refusalAnswer
@@ -176,19 +199,18 @@ func read(response *http.Response) (answer, error) {
 		}
 		switch response.StatusCode {
 		case http.StatusForbidden:
-			return answer{}, fmt.Errorf("%w: %.500s", ErrRefused, r.Error)
+			return fmt.Errorf("%w: %.500s", ErrRefused, r.Error)
 		case http.StatusBadRequest:
-			return answer{}, fmt.Errorf("%w: %.500s", ErrRequest, r.Error)
+			return fmt.Errorf("%w: %.500s", ErrRequest, r.Error)
 		}
-		return answer{}, fmt.Errorf("the control plane answered: %.500s", r.Error)
+		return fmt.Errorf("the control plane answered: %.500s", r.Error)
 	}
-	var out answer
-	return out, decode(body, &out)
+	return decode(body, out)
 }
 
 // membership checks that the answer belongs together before anyone relies on it:
 // the leaf is for our key, leads to the bundle, and says who the answer says.
-func (r answer) membership(csr []byte) (Membership, error) {
+func (r answer) membership(csr []byte, now time.Time) (Membership, error) {
 	key, err := ParseRequest(csr)
 	if err != nil {
 		return Membership{}, err
@@ -201,9 +223,16 @@ func (r answer) membership(csr []byte) (Membership, error) {
 	if err != nil {
 		return Membership{}, fmt.Errorf("trust bundle: %w", err)
 	}
-	trustDomain, err := verifyChain(chain, roots, x509.ExtKeyUsageClientAuth)
+	if r.Now.IsZero() {
+		r.Now = now
+	}
+	root, err := verifyChain(chain, roots, x509.ExtKeyUsageClientAuth, now)
 	if err != nil {
-		return Membership{}, fmt.Errorf("issued certificate: %w", err)
+		return Membership{}, fmt.Errorf("issued certificate: %w (this machine's clock is %s)", err, describeSkew(now.Sub(r.Now)))
+	}
+	trustDomain, err := trustDomainOf(root)
+	if err != nil {
+		return Membership{}, fmt.Errorf("trust bundle: %w", err)
 	}
 	id, err := PeerIdentity(chain[0], trustDomain)
 	if err != nil {
@@ -218,25 +247,6 @@ func (r answer) membership(csr []byte) (Membership, error) {
 	return Membership{
 		Certificates: []byte(r.Certificates), TrustBundle: []byte(r.TrustBundle), Renewal: r.Renewal,
 		Workload: id.Workload, ServiceAccount: id.ServiceAccount, TrustDomain: trustDomain, Expires: chain[0].NotAfter,
+		Signer: fingerprint(root.Raw), Lifetime: chain[0].NotAfter.Sub(r.Now), Skew: now.Sub(r.Now),
 	}, nil
-}
-
-// parseBundle reads one or more PEM certificates, and nothing else.
-func parseBundle(data []byte) ([]*x509.Certificate, error) {
-	var out []*x509.Certificate
-	for len(bytes.TrimSpace(data)) > 0 {
-		block, rest := pem.Decode(data)
-		if block == nil || block.Type != "CERTIFICATE" {
-			return nil, errors.New("holds something that is no PEM certificate")
-		}
-		c, err := x509.ParseCertificate(block.Bytes)
-		if err != nil {
-			return nil, err
-		}
-		out, data = append(out, c), rest
-	}
-	if len(out) == 0 {
-		return nil, errors.New("holds no certificate")
-	}
-	return out, nil
 }

@@ -76,7 +76,7 @@ func FuzzAnswer(f *testing.F) {
 	f.Add(string(a.TrustBundle()), string(a.TrustBundle()), "shop/buyer-1.vm", time.Now().Unix())
 	f.Fuzz(func(t *testing.T, certificates, bundle, workload string, expires int64) {
 		r := answer{Certificates: certificates, TrustBundle: bundle, Workload: workload, Expires: time.Unix(expires, 0)}
-		if _, err := r.membership(own); err == nil || errors.Is(err, ErrRefused) {
+		if _, err := r.membership(own, time.Now()); err == nil || errors.Is(err, ErrRefused) {
 			t.Fatalf("a made-up membership was accepted: %v", err)
 		}
 	})

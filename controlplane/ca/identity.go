@@ -4,9 +4,9 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/wasmesh/wasmesh/controlplane/mesh"
+	"github.com/wasmesh/wasmesh/filters/identity"
 )
 
 // ControlPlane is the service account of the control plane. Only the authority
@@ -35,21 +35,16 @@ func PeerIdentity(leaf *x509.Certificate, trustDomain string) (Identity, error) 
 		return Identity{}, errors.New("the certificate does not carry exactly one SPIFFE ID and one peer label")
 	}
 	id := leaf.URIs[0].String()
-	path, ok := strings.CutPrefix(id, "spiffe://"+trustDomain+"/ns/")
+	sa, ok := mesh.ParseSPIFFEID(trustDomain, id)
 	if !ok {
-		return Identity{}, fmt.Errorf("identity %.300q is not one of trust domain %s", id, trustDomain)
+		return Identity{}, fmt.Errorf("identity %.300q is not one of a service account of trust domain %s", id, trustDomain)
 	}
-	namespace, serviceAccount, ok := strings.Cut(path, "/sa/")
-	if !ok || !isDNSLabel(namespace) || !isDNSName(serviceAccount) {
-		return Identity{}, fmt.Errorf("identity %.300q does not name a service account", id)
-	}
-	sa := mesh.Name{Namespace: namespace, Name: serviceAccount}
 	if sa == ControlPlane {
 		return Identity{}, errors.New("the certificate is the control plane's own, not a workload's")
 	}
 	workload, kind, ok := ParseLabel(leaf.DNSNames[0])
-	if !ok || workload.Namespace != namespace {
-		return Identity{}, fmt.Errorf("peer label %.300q does not name a workload of namespace %s", leaf.DNSNames[0], namespace)
+	if !ok || workload.Namespace != sa.Namespace {
+		return Identity{}, fmt.Errorf("peer label %.300q does not name a workload of namespace %s", leaf.DNSNames[0], sa.Namespace)
 	}
 	return Identity{sa, workload, kind}, nil
 }
@@ -57,7 +52,7 @@ func PeerIdentity(leaf *x509.Certificate, trustDomain string) (Identity, error) 
 func (id Identity) validate() error {
 	sa := id.ServiceAccount
 	switch {
-	case !isDNSLabel(sa.Namespace) || !isDNSName(sa.Name):
+	case !identity.IsDNSLabel(sa.Namespace) || !identity.IsDNSName(sa.Name):
 		return fmt.Errorf("service account %.300q: namespace and name must be lower-case DNS names", sa)
 	case sa == ControlPlane:
 		return fmt.Errorf("service account %s is the control plane's own; give workload %s another", sa, id.Workload)
@@ -86,31 +81,4 @@ func trustDomainOf(root *x509.Certificate) (string, error) {
 		return "", errors.New("the root does not name a trust domain")
 	}
 	return root.URIs[0].Host, validTrustDomain(root.URIs[0].Host)
-}
-
-const (
-	maxDNSName  = 253 // bytes, RFC 1035 without the root dot
-	maxDNSLabel = 63  // bytes
-)
-
-func isDNSName(s string) bool {
-	for label := range strings.SplitSeq(s, ".") {
-		if !isDNSLabel(label) {
-			return false
-		}
-	}
-	return len(s) <= maxDNSName
-}
-
-func isDNSLabel(s string) bool {
-	if s == "" || len(s) > maxDNSLabel || s[0] == '-' || s[len(s)-1] == '-' {
-		return false
-	}
-	for i := range len(s) {
-		c := s[i]
-		if (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' {
-			return false
-		}
-	}
-	return true
 }

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/wasmesh/wasmesh/controlplane/mesh"
+	"github.com/wasmesh/wasmesh/filters/identity"
 )
 
 // Leaf is an issued certificate.
@@ -64,20 +65,21 @@ func (a *Authority) sign(template *x509.Certificate, public crypto.PublicKey, se
 	if err != nil {
 		return nil, err
 	}
+	r := a.roots.Load()
 	now := a.now().UTC().Truncate(time.Second)
 	template.SerialNumber = serial()
 	template.URIs = []*url.URL{id}
 	template.NotBefore = now.Add(-backdate)
 	template.NotAfter = now.Add(lifetime)
-	if template.NotAfter.After(a.root.NotAfter) {
-		template.NotAfter = a.root.NotAfter
+	if template.NotAfter.After(r.signer.NotAfter) {
+		template.NotAfter = r.signer.NotAfter
 	}
 	if !template.NotAfter.After(now) {
 		return nil, errors.New("the root has expired")
 	}
 	template.KeyUsage = x509.KeyUsageDigitalSignature
 	template.BasicConstraintsValid = true
-	return x509.CreateCertificate(rand.Reader, template, a.root, key, a.key)
+	return x509.CreateCertificate(rand.Reader, template, r.signer, key, r.key)
 }
 
 // ParseRequest returns the public key of a PEM signing request, after checking
@@ -106,8 +108,7 @@ func ParseRequest(csr []byte) (*ecdsa.PublicKey, error) {
 
 // ServingCertificate issues the control plane's own leaf, with a new key that
 // stays in memory. hosts are the names and IP addresses that clients dial. The
-// chain includes the root, so that a joining client can find in it the one
-// whose fingerprint its token carries.
+// chain goes on to every root that a client may know.
 func (a *Authority) ServingCertificate(hosts []string) (tls.Certificate, error) {
 	template := &x509.Certificate{ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
 	for _, host := range hosts {
@@ -116,7 +117,7 @@ func (a *Authority) ServingCertificate(hosts []string) (tls.Certificate, error) 
 			continue
 		}
 		// A peer label in the control plane's leaf would make it look like a workload.
-		if _, _, label := ParseLabel(host); label || !isDNSName(host) {
+		if _, _, label := ParseLabel(host); label || !identity.IsDNSName(host) {
 			return tls.Certificate{}, fmt.Errorf("serving certificate: %.300q is neither an IP address nor a lower-case DNS name of a machine", host)
 		}
 		template.DNSNames = append(template.DNSNames, host)
@@ -133,5 +134,5 @@ func (a *Authority) ServingCertificate(hosts []string) (tls.Certificate, error) 
 	if err != nil {
 		return tls.Certificate{}, err
 	}
-	return tls.Certificate{Certificate: [][]byte{der, a.root.Raw}, PrivateKey: key, Leaf: leaf}, nil
+	return tls.Certificate{Certificate: append([][]byte{der}, a.roots.Load().path()...), PrivateKey: key, Leaf: leaf}, nil
 }

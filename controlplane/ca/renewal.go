@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/wasmesh/wasmesh/controlplane/ca/durable"
 	"github.com/wasmesh/wasmesh/controlplane/mesh"
@@ -21,6 +22,8 @@ const maxCredentials = 4
 // the oldest first.
 type credentialFile struct {
 	Hashes []string `json:"renewalSHA256"`
+	// LeafEnds is when the last of the leaves that came with them ends.
+	LeafEnds time.Time `json:"leafEnds"`
 }
 
 // rotate returns the credentials that are good after the one at used was used
@@ -32,7 +35,7 @@ func (c credentialFile) rotate(used int, fresh string) credentialFile {
 	if len(kept) >= maxCredentials {
 		kept = append(kept[:1], kept[len(kept)-maxCredentials+2:]...)
 	}
-	return credentialFile{Hashes: append(kept, fresh)}
+	return credentialFile{Hashes: append(kept, fresh), LeafEnds: c.LeafEnds}
 }
 
 // find compares with all of them, so that the time says nothing about which.
@@ -51,32 +54,19 @@ func (c credentialFile) find(renewal string) (int, bool) {
 // admit is asked when the credential has proved good; its error leaves
 // everything as it was. A credential that is revoked meanwhile stays revoked.
 func (a *Authority) Renew(workload mesh.Name, renewal string, admit func() error) (string, error) {
-	if _, err := Label(workload, KindWorkload); err != nil || !isSecret(renewal) {
-		return "", refuse("malformed renewal")
-	}
-	path := a.credentialPath(workload)
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	data, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return "", refuse("workload %s has no renewal credential (it never joined, or was revoked)", workload)
-	}
+	f, used, err := a.prove(workload, renewal)
 	if err != nil {
-		return "", fmt.Errorf("renewal credential of %s: %w", workload, err)
-	}
-	var f credentialFile
-	if err := json.Unmarshal(data, &f); err != nil || len(f.Hashes) > maxCredentials {
-		return "", fmt.Errorf("%s is damaged; remove it and create a new token for %s", path, workload)
-	}
-	used, ok := f.find(renewal)
-	if !ok {
-		return "", refuse("renewal credential of %s is wrong or was replaced", workload)
+		return "", err
 	}
 	if err := admit(); err != nil {
 		return "", err
 	}
 	next := newSecret()
-	staged, err := stageCredential(path, f.rotate(used, hashOf(next)))
+	rotated := f.rotate(used, hashOf(next))
+	rotated.LeafEnds = a.now().Add(a.leafLifetime).UTC()
+	staged, err := stageCredential(a.credentialPath(workload), rotated)
 	if err != nil {
 		return "", err
 	}
@@ -89,13 +79,49 @@ func (a *Authority) Renew(workload mesh.Name, renewal string, admit func() error
 	return next, nil
 }
 
+// prove finds the credential that a caller has among those of the workload; a.mu
+// is held.
+func (a *Authority) prove(workload mesh.Name, renewal string) (f credentialFile, used int, err error) {
+	if _, err := Label(workload, KindWorkload); err != nil || !isSecret(renewal) {
+		return f, 0, refuse("malformed renewal")
+	}
+	path := a.credentialPath(workload)
+	f, err = readCredential(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return f, 0, refuse("workload %s has no renewal credential (it never joined, or was revoked)", workload)
+	}
+	if err != nil {
+		return f, 0, fmt.Errorf("renewal credential of %s: %w; if it is damaged, remove %s and create a new token", workload, err, path)
+	}
+	used, ok := f.find(renewal)
+	if !ok {
+		return f, 0, refuse("renewal credential of %s is wrong or was replaced", workload)
+	}
+	return f, used, nil
+}
+
+func readCredential(path string) (credentialFile, error) {
+	var f credentialFile
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return f, err
+	}
+	if err := json.Unmarshal(data, &f); err != nil {
+		return f, err
+	}
+	if len(f.Hashes) > maxCredentials {
+		return f, fmt.Errorf("%d credentials are more than %d", len(f.Hashes), maxCredentials)
+	}
+	return f, nil
+}
+
 // Revoke ends a workload's renewal credential: its certificate runs out and is
 // not renewed. It reports whether there was one.
 func (a *Authority) Revoke(workload mesh.Name) (bool, error) {
 	if _, err := Label(workload, KindWorkload); err != nil {
 		return false, err
 	}
-	err := os.Remove(a.credentialPath(workload))
+	err := durable.Remove(a.credentialPath(workload))
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}

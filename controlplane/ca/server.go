@@ -13,13 +13,11 @@ import (
 	"net/netip"
 	"time"
 
-	"golang.org/x/net/netutil"
-
+	"github.com/wasmesh/wasmesh/controlplane/door"
 	"github.com/wasmesh/wasmesh/controlplane/mesh"
 )
 
 const (
-	maxConnections = 256
 	maxHeaders     = 8 << 10 // bytes
 	headerTimeout  = 5 * time.Second
 	requestTimeout = 15 * time.Second
@@ -32,6 +30,10 @@ type Lookup func(workload mesh.Name) (serviceAccount mesh.Name, ok bool)
 // errUnknownWorkload is told to the caller, who has proved by then who it is:
 // waiting for the manifest is worth it, asking for a new token is not.
 var errUnknownWorkload = errors.New("the mesh does not know this workload yet: add or correct its manifest")
+
+// errSkew is told to a caller that has proved who it is, before its token is
+// spent: a certificate that its machine takes for ended would be no use to it.
+var errSkew = errors.New("the clocks differ too much")
 
 // errRequest is what is wrong with a request that proves nothing about secrets.
 var errRequest = errors.New("bad request")
@@ -51,11 +53,12 @@ func (a *Authority) Serve(ctx context.Context, ln net.Listener, hosts []string, 
 		ReadTimeout:       requestTimeout,
 		WriteTimeout:      requestTimeout,
 		MaxHeaderBytes:    maxHeaders,
-		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelInfo),
+		ErrorLog:          strangers(log),
+		ConnContext:       remember,
 		Protocols:         new(http.Protocols),
 	}
-	// HTTP/1 alone, one request per connection: the bound on connections is then
-	// a bound on requests, and no connection outlives a certificate.
+	// HTTP/1 alone, one request per connection: a bound on connections is then a
+	// bound on requests, and no connection outlives a certificate.
 	server.Protocols.SetHTTP1(true)
 	server.SetKeepAlivesEnabled(false)
 	stopped := make(chan struct{})
@@ -67,7 +70,7 @@ func (a *Authority) Serve(ctx context.Context, ln net.Listener, hosts []string, 
 			server.Close()
 		}
 	})
-	err = server.ServeTLS(netutil.LimitListener(ln, maxConnections), "", "")
+	err = server.ServeTLS(newWaitingRoom(ln), "", "")
 	if !stop() {
 		<-stopped
 	}
@@ -78,13 +81,14 @@ func (a *Authority) Serve(ctx context.Context, ln net.Listener, hosts []string, 
 	return fmt.Errorf("join endpoint on %s: %w", ln.Addr(), err)
 }
 
-// Handler answers POST /v1/join and POST /v1/renew. Every refusal goes to log
+// Handler answers POST /v1/join, /v1/renew and /v1/roots. Every refusal goes to log
 // with its reason; the caller gets the same words for every bad secret.
 func (a *Authority) Handler(lookup Lookup, log *slog.Logger) http.Handler {
 	e := &endpoint{authority: a, lookup: lookup, log: log}
 	mux := http.NewServeMux()
-	mux.HandleFunc("POST "+joinPath, e.handle(e.join))
-	mux.HandleFunc("POST "+renewPath, e.handle(e.renew))
+	mux.HandleFunc("POST "+joinPath, e.handle(issued(e.join)))
+	mux.HandleFunc("POST "+renewPath, e.handle(issued(e.renew)))
+	mux.HandleFunc("POST "+rootsPath, e.handle(e.roots))
 	return mux
 }
 
@@ -93,15 +97,16 @@ type endpoint struct {
 	lookup    Lookup
 	log       *slog.Logger
 	limit     limiter
+	tell      door.Teller
 }
 
 // handle reads a bounded body, lets act answer it, and writes and logs what
 // came out. The name that act returns is the workload if it is known.
-func (e *endpoint) handle(act func(body []byte) (answer, mesh.Name, error)) http.HandlerFunc {
+func (e *endpoint) handle(act func(body []byte) (out any, workload mesh.Name, err error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		remote, _ := netip.ParseAddrPort(r.RemoteAddr)
 		if !e.limit.allow(remote.Addr(), e.authority.now()) {
-			e.log.Warn("join endpoint: too many requests", "remote", r.RemoteAddr, "path", r.URL.Path)
+			e.tell.Warn(e.log, e.authority.now(), "join endpoint: too many requests", "remote", r.RemoteAddr, "path", r.URL.Path)
 			w.Header().Set("Retry-After", "1")
 			reply(w, http.StatusTooManyRequests, refusalAnswer{"too many requests; try again in a second"})
 			return
@@ -112,9 +117,12 @@ func (e *endpoint) handle(act func(body []byte) (answer, mesh.Name, error)) http
 			reply(w, http.StatusBadRequest, refusalAnswer{fmt.Sprintf("the body cannot be read, or has more than %d bytes", maxBody)})
 			return
 		}
+		heard(r)
 		out, workload, err := act(body)
 		if err == nil {
-			e.log.Info("join endpoint: issued", "workload", workload.String(), "remote", r.RemoteAddr, "path", r.URL.Path, "expires", out.Expires)
+			if a, ok := out.(answer); ok {
+				e.log.Info("join endpoint: issued", "workload", workload.String(), "remote", r.RemoteAddr, "path", r.URL.Path, "expires", a.Expires)
+			}
 			reply(w, http.StatusOK, out)
 			return
 		}
@@ -129,7 +137,7 @@ func tell(err error) (status int, told string) {
 	switch {
 	case errors.Is(err, ErrRefused):
 		return http.StatusForbidden, "the token or renewal credential is not valid (any more); ask the operator of the mesh for a new join token"
-	case errors.Is(err, errUnknownWorkload):
+	case errors.Is(err, errUnknownWorkload), errors.Is(err, errSkew):
 		return http.StatusConflict, err.Error()
 	case errors.Is(err, errRequest):
 		return http.StatusBadRequest, err.Error()
@@ -144,6 +152,14 @@ func reply(w http.ResponseWriter, status int, body any) {
 	_ = json.NewEncoder(w).Encode(body) // a caller that went away asks again
 }
 
+// issued makes an act of one that returns a certificate.
+func issued(act func([]byte) (answer, mesh.Name, error)) func([]byte) (any, mesh.Name, error) {
+	return func(body []byte) (any, mesh.Name, error) {
+		out, workload, err := act(body)
+		return out, workload, err
+	}
+}
+
 func (e *endpoint) join(body []byte) (answer, mesh.Name, error) {
 	var in joinRequest
 	if err := decode(body, &in); err != nil {
@@ -155,6 +171,9 @@ func (e *endpoint) join(body []byte) (answer, mesh.Name, error) {
 	}
 	var out answer
 	workload, renewal, err := e.authority.Redeem(in.Token, func(workload mesh.Name) (err error) {
+		if err := checkSkew(in.Now, e.authority.now(), e.authority.leafLifetime); err != nil {
+			return fmt.Errorf("%w: %w", errSkew, err)
+		}
 		out, err = e.certify(workload, key)
 		return err
 	})
@@ -188,7 +207,27 @@ func (e *endpoint) renew(body []byte) (answer, mesh.Name, error) {
 		return answer{}, workload, err
 	}
 	out.Renewal = renewal
+	// Whoever has an identity keeps it: its machine knows best what still works.
+	if skewed := checkSkew(in.Now, e.authority.now(), e.authority.leafLifetime); skewed != nil {
+		e.log.Error("join endpoint: renewed for a workload whose clock is wrong", "workload", workload.String(), "told", skewed)
+	}
 	return out, workload, nil
+}
+
+// roots tells who is trusted, and keeps what the caller says it holds.
+func (e *endpoint) roots(body []byte) (any, mesh.Name, error) {
+	var in rootsRequest
+	if err := decode(body, &in); err != nil {
+		return nil, mesh.Name{}, fmt.Errorf("%w: %w", errRequest, err)
+	}
+	workload, ok := mesh.ParseName(in.Workload)
+	if _, err := Label(workload, KindWorkload); !ok || err != nil || len(in.Holds.Trusts) > maxEarlier {
+		return nil, mesh.Name{}, refuse("malformed question for roots")
+	}
+	if err := e.authority.Note(workload, in.Renewal, in.Holds); err != nil {
+		return nil, workload, err
+	}
+	return rootsAnswer{string(e.authority.TrustBundle()), e.authority.Fingerprint()}, workload, nil
 }
 
 // certify issues for a workload that has proved itself.
@@ -207,5 +246,6 @@ func (e *endpoint) certify(workload mesh.Name, key *ecdsa.PublicKey) (answer, er
 		Workload:       workload.String(),
 		ServiceAccount: serviceAccount.String(),
 		Expires:        leaf.Expires,
+		Now:            e.authority.now().UTC(),
 	}, nil
 }

@@ -61,6 +61,8 @@ func serve(t *testing.T, a *Authority, lookup Lookup) (base string, log *journal
 	return "https://" + ln.Addr().String(), log
 }
 
+func at(base string) Client { return Client{URL: base} }
+
 func csr(t testing.TB) []byte { return request(t, newKey(t), x509.CertificateRequest{}) }
 
 func TestJoinAndRenew(t *testing.T) {
@@ -68,27 +70,27 @@ func TestJoinAndRenew(t *testing.T) {
 	base, log := serve(t, a, known)
 	ctx := context.Background()
 	text := token(t, a)
-	joined, err := Join(ctx, base, text, csr(t))
+	joined, err := at(base).Join(ctx, text, csr(t))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if joined.Workload != client || joined.ServiceAccount != account || joined.TrustDomain != testDomain || !bytes.Equal(joined.TrustBundle, a.TrustBundle()) {
 		t.Fatalf("joined as %v", joined)
 	}
-	renewed, err := Renew(ctx, base, joined, csr(t))
+	renewed, err := at(base).Renew(ctx, joined, csr(t))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if renewed.Renewal == joined.Renewal || bytes.Equal(renewed.Certificates, joined.Certificates) {
 		t.Fatal("nothing was renewed")
 	}
-	if _, err := Renew(ctx, base, joined, csr(t)); err != nil {
+	if _, err := at(base).Renew(ctx, joined, csr(t)); err != nil {
 		t.Fatalf("the old credential ended before the new one was used: %v", err)
 	}
-	if _, err := Renew(ctx, base, renewed, csr(t)); err != nil {
+	if _, err := at(base).Renew(ctx, renewed, csr(t)); err != nil {
 		t.Fatal(err)
 	}
-	_, err = Renew(ctx, base, joined, csr(t))
+	_, err = at(base).Renew(ctx, joined, csr(t))
 	if !errors.Is(err, ErrRefused) {
 		t.Fatalf("the old credential outlived the use of the new one: %v", err)
 	}
@@ -105,7 +107,7 @@ func TestRefusalsLookAlike(t *testing.T) {
 	base, log := serve(t, a, known)
 	ctx := context.Background()
 	used, expired := token(t, a), token(t, a)
-	if _, err := Join(ctx, base, used, csr(t)); err != nil {
+	if _, err := at(base).Join(ctx, used, csr(t)); err != nil {
 		t.Fatal(err)
 	}
 	parts := strings.Split(expired, ".")
@@ -116,7 +118,7 @@ func TestRefusalsLookAlike(t *testing.T) {
 		if c.text == expired {
 			clock.advance(2 * time.Hour)
 		}
-		_, err := Join(ctx, base, c.text, csr(t))
+		_, err := at(base).Join(ctx, c.text, csr(t))
 		if !errors.Is(err, ErrRefused) {
 			t.Fatalf("%s: %v", c.reason, err)
 		}
@@ -143,14 +145,14 @@ func TestUnknownWorkloadKeepsItsToken(t *testing.T) {
 		return account, there
 	})
 	text := token(t, a)
-	_, err := Join(context.Background(), base, text, csr(t))
+	_, err := at(base).Join(context.Background(), text, csr(t))
 	if err == nil || errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "manifest") {
 		t.Fatalf("got %v", err)
 	}
 	mu.Lock()
 	there = true
 	mu.Unlock()
-	if _, err := Join(context.Background(), base, text, csr(t)); err != nil {
+	if _, err := at(base).Join(context.Background(), text, csr(t)); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -160,12 +162,12 @@ func TestForeignServer(t *testing.T) {
 	a, _ := open(t)
 	foreign, _ := open(t)
 	base, log := serve(t, foreign, known)
-	_, err := Join(context.Background(), base, token(t, a), csr(t))
+	_, err := at(base).Join(context.Background(), token(t, a), csr(t))
 	if !errors.Is(err, ErrImpostor) || strings.Contains(log.String(), "path=") {
 		t.Fatalf("join: %v\n%s", err, log)
 	}
 	m := Membership{TrustBundle: a.TrustBundle(), Workload: client, Renewal: newSecret()}
-	if _, err := Renew(context.Background(), base, m, csr(t)); !errors.Is(err, ErrImpostor) {
+	if _, err := at(base).Renew(context.Background(), m, csr(t)); !errors.Is(err, ErrImpostor) {
 		t.Fatalf("renew: %v", err)
 	}
 }
@@ -179,7 +181,7 @@ func TestWorkloadCannotPoseAsControlPlane(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	chain := [][]byte{leafOf(t, issued.Chain).Raw, a.root.Raw}
+	chain := [][]byte{leafOf(t, issued.Chain).Raw, a.roots.Load().signer.Raw}
 	ln, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{MinVersion: tls.VersionTLS13,
 		Certificates: []tls.Certificate{{Certificate: chain, PrivateKey: key}}})
 	if err != nil {
@@ -197,7 +199,7 @@ func TestWorkloadCannotPoseAsControlPlane(t *testing.T) {
 		got, _ := io.ReadAll(io.LimitReader(c, 1))
 		seen <- got
 	}()
-	_, err = Join(context.Background(), "https://"+ln.Addr().String(), token(t, a), csr(t))
+	_, err = at("https://"+ln.Addr().String()).Join(context.Background(), token(t, a), csr(t))
 	ln.Close()
 	if !errors.Is(err, ErrImpostor) || !strings.Contains(err.Error(), "sa/controlplane") || len(<-seen) != 0 {
 		t.Fatalf("got %v", err)
@@ -208,7 +210,7 @@ func TestRequestLimits(t *testing.T) {
 	a, _ := open(t)
 	base, _ := serve(t, a, known)
 	config := &tls.Config{RootCAs: x509.NewCertPool(), MaxVersion: tls.VersionTLS13}
-	config.RootCAs.AddCert(a.root)
+	config.RootCAs.AddCert(a.roots.Load().signer)
 	post := func(path, body string) int {
 		t.Helper()
 		c := http.Client{Transport: &http.Transport{TLSClientConfig: config, DisableKeepAlives: true}, Timeout: 10 * time.Second}

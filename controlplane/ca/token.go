@@ -166,7 +166,7 @@ func (a *Authority) Redeem(text string, admit func(mesh.Name) error) (mesh.Name,
 	// The credential is on disk before the token is spent: a full disk must not
 	// cost the workload its only token.
 	renewal := newSecret()
-	staged, err := stageCredential(a.credentialPath(workload), credentialFile{Hashes: []string{hashOf(renewal)}})
+	staged, err := stageCredential(a.credentialPath(workload), credentialFile{Hashes: []string{hashOf(renewal)}, LeafEnds: a.now().Add(a.leafLifetime).UTC()})
 	if err != nil {
 		return workload, "", err
 	}
@@ -189,7 +189,7 @@ func (a *Authority) check(text string) (Token, mesh.Name, error) {
 	if err != nil {
 		return t, mesh.Name{}, refuse("malformed token")
 	}
-	if t.Root != a.Fingerprint() {
+	if !a.roots.Load().knows(t.Root) {
 		return t, mesh.Name{}, refuse("token %s is for a mesh with another root", t.ID)
 	}
 	data, err := os.ReadFile(a.tokenPath(t.ID))

@@ -13,6 +13,7 @@ import (
 const (
 	joinPath  = "/v1/join"
 	renewPath = "/v1/renew"
+	rootsPath = "/v1/roots"
 )
 
 const (
@@ -21,14 +22,28 @@ const (
 )
 
 type joinRequest struct {
-	Token string `json:"token"`
-	CSR   string `json:"csr"` // PEM
+	Token string    `json:"token"`
+	CSR   string    `json:"csr"` // PEM
+	Now   time.Time `json:"now"` // the caller's clock
 }
 
 type renewRequest struct {
-	Workload string `json:"workload"` // namespace/name
-	Renewal  string `json:"renewal"`
-	CSR      string `json:"csr"` // PEM
+	Workload string    `json:"workload"` // namespace/name
+	Renewal  string    `json:"renewal"`
+	CSR      string    `json:"csr"` // PEM
+	Now      time.Time `json:"now"` // the caller's clock
+}
+
+// rootsRequest proves who asks as a renewal does, and spends nothing.
+type rootsRequest struct {
+	Workload string  `json:"workload"` // namespace/name
+	Renewal  string  `json:"renewal"`
+	Holds    Holding `json:"holds"`
+}
+
+type rootsAnswer struct {
+	TrustBundle string `json:"trustBundle"` // PEM
+	Signer      string `json:"signer"`      // fingerprint
 }
 
 type answer struct {
@@ -38,6 +53,7 @@ type answer struct {
 	Workload       string    `json:"workload"`       // namespace/name
 	ServiceAccount string    `json:"serviceAccount"` // namespace/name
 	Expires        time.Time `json:"expires"`
+	Now            time.Time `json:"now"` // the control plane's clock
 }
 
 type refusalAnswer struct {

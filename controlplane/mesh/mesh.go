@@ -12,6 +12,7 @@ import (
 	"sort"
 	"strings"
 
+	"github.com/wasmesh/wasmesh/filters/identity"
 	"github.com/wasmesh/wasmesh/filters/policy"
 )
 
@@ -50,7 +51,23 @@ func (n Name) Compare(o Name) int {
 // SPIFFEID returns the identity of a service account, as SPIFFE writes it:
 // spiffe://<trust domain>/ns/<namespace>/sa/<service account>.
 func SPIFFEID(trustDomain string, serviceAccount Name) string {
-	return "spiffe://" + trustDomain + "/ns/" + serviceAccount.Namespace + "/sa/" + serviceAccount.Name
+	return SPIFFEPrefix(trustDomain) + serviceAccount.Namespace + "/sa/" + serviceAccount.Name
+}
+
+// SPIFFEPrefix is how the identity of every service account of a trust domain
+// begins. It is no identity itself: one that may connect only to it, connects
+// to nobody.
+func SPIFFEPrefix(trustDomain string) string { return "spiffe://" + trustDomain + "/ns/" }
+
+// ParseSPIFFEID reads what SPIFFEID wrote. Another trust domain, and names that
+// no manifest can hold, are refused.
+func ParseSPIFFEID(trustDomain, id string) (serviceAccount Name, ok bool) {
+	rest, ours := strings.CutPrefix(id, SPIFFEPrefix(trustDomain))
+	namespace, name, ok := strings.Cut(rest, "/sa/")
+	if !ours || !ok || !identity.IsDNSLabel(namespace) || !identity.IsDNSName(name) {
+		return Name{}, false
+	}
+	return Name{namespace, name}, true
 }
 
 // Protocol is how a port's bytes are read.

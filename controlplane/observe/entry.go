@@ -6,7 +6,6 @@ import (
 	"time"
 
 	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/data/accesslog/v3"
-	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/wasmesh/wasmesh/controlplane/mesh"
 	"github.com/wasmesh/wasmesh/filters/policy"
@@ -96,22 +95,10 @@ func (s *Set) source(t *accesslogv3.TLSProperties) (mesh.Name, Cause) {
 	if len(ids) != 1 {
 		return mesh.Name{}, ForeignIdentity
 	}
-	if account, ok := accountOf(s.trustDomain, ids[0]); ok {
+	if account, ok := mesh.ParseSPIFFEID(s.trustDomain, ids[0]); ok {
 		return account, ""
 	}
 	return mesh.Name{}, ForeignIdentity
-}
-
-// accountOf reads what mesh.SPIFFEID wrote. The names must be such as manifests
-// may hold: they end up in manifests.
-func accountOf(trustDomain, id string) (mesh.Name, bool) {
-	rest, ok := strings.CutPrefix(id, "spiffe://"+trustDomain+"/ns/")
-	if !ok {
-		return mesh.Name{}, false
-	}
-	namespace, name, _ := strings.Cut(rest, "/sa/")
-	account := mesh.Name{Namespace: namespace, Name: name}
-	return account, len(validation.IsDNS1123Label(namespace)) == 0 && len(validation.IsDNS1123Subdomain(name)) == 0
 }
 
 // readable returns the canonical path of a request that the set can keep.

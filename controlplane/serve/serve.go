@@ -16,6 +16,7 @@ import (
 
 	"github.com/envoyproxy/go-control-plane/pkg/cache/v3"
 
+	"github.com/wasmesh/wasmesh/controlplane/door"
 	"github.com/wasmesh/wasmesh/controlplane/mesh"
 	"github.com/wasmesh/wasmesh/controlplane/xds"
 )
@@ -35,6 +36,9 @@ type Server struct {
 	stopped chan struct{}
 	streams atomic.Int64
 	status  atomic.Pointer[[]Proxy]
+	guests  guests
+	// tell bounds the lines that proxies can cause.
+	tell door.Teller
 }
 
 // Proxy is one connected sidecar as the control plane sees it.
@@ -88,14 +92,19 @@ func (s *Server) send(ctx context.Context, e event) error {
 	}
 }
 
+// statusInterval is how old the status may be while much happens.
+const statusInterval = 100 * time.Millisecond
+
 // Run is the only goroutine that touches the state: one event at a time, until
 // ctx ends.
 func (s *Server) Run(ctx context.Context) error {
 	defer close(s.stopped)
 	state := state{streams: map[string]*stream{}, log: s.log, put: s.put, drop: s.cache.ClearSnapshot}
+	var told time.Time
 	state.tell = func() {
 		status := state.proxies()
 		s.status.Store(&status)
+		told = time.Now()
 	}
 	for {
 		select {
@@ -104,6 +113,9 @@ func (s *Server) Run(ctx context.Context) error {
 		case e := <-s.events:
 			if err := e.apply(ctx, &state); err != nil {
 				return err
+			}
+			if len(s.events) > 0 && time.Since(told) < statusInterval {
+				continue // there is more to come: to look at all proxies after each would be the greater work
 			}
 			state.tell()
 		}

@@ -11,6 +11,7 @@ import (
 	"github.com/envoyproxy/go-control-plane/pkg/cache/types"
 	"github.com/envoyproxy/go-control-plane/pkg/cache/v3"
 
+	"github.com/wasmesh/wasmesh/controlplane/door"
 	"github.com/wasmesh/wasmesh/controlplane/mesh"
 	"github.com/wasmesh/wasmesh/controlplane/xds"
 )
@@ -49,6 +50,8 @@ type stream struct {
 	// proxy may be sent a second one before it has answered the first.
 	sent     map[string][]delivery
 	refusals map[string][]Refusal // by type
+	// tell bounds the lines about its refusals.
+	tell door.Teller
 }
 
 // delivery is a response on its way.
@@ -149,7 +152,7 @@ func (e answered) apply(ctx context.Context, s *state) error {
 	names = blamed(names, e.cause)
 	st.held = st.held || e.typeURL != xds.FilterType
 	st.refusals[e.typeURL] = append(st.refusals[e.typeURL], Refusal{Type: e.typeURL, Resources: names, Cause: e.cause, At: e.at})
-	s.log.Warn("a proxy refused its configuration and keeps what it had",
+	st.tell.Warn(s.log, e.at, "a proxy refused its configuration and keeps what it had",
 		"proxy", st.proxy.String(), "type", shortType(e.typeURL), "resources", strings.Join(names, ","), "cause", e.cause)
 	return s.advance(ctx, e.key)
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"time"
 
@@ -26,8 +27,11 @@ import (
 const (
 	// keepaliveInterval finds a proxy that vanished without a word.
 	keepaliveInterval = 30 * time.Second
-	// handshakeTimeout frees what a connection that never authenticates holds.
-	handshakeTimeout = 5 * time.Second
+	// idleConnection is how long a connection without a stream is kept.
+	idleConnection = time.Minute
+	// maxConnectionStreams: Envoy's main thread opens one for its configuration,
+	// each worker one for what it sees.
+	maxConnectionStreams = 16
 )
 
 // Serve accepts proxies on l until ctx ends. The TLS configuration must demand
@@ -39,9 +43,12 @@ func (s *Server) Serve(ctx context.Context, l net.Listener, config *tls.Config, 
 		return fmt.Errorf("xDS on %s: the TLS configuration does not verify client certificates", l.Addr())
 	}
 	g := grpc.NewServer(
-		grpc.Creds(credentials.NewTLS(config)),
+		grpc.Creds(newGreeter(credentials.NewTLS(config), s.log)),
 		grpc.ConnectionTimeout(handshakeTimeout),
-		grpc.KeepaliveParams(keepalive.ServerParameters{Time: keepaliveInterval, Timeout: keepaliveInterval / 3}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{
+			Time: keepaliveInterval, Timeout: keepaliveInterval / 3, MaxConnectionIdle: idleConnection,
+		}),
+		grpc.MaxConcurrentStreams(maxConnectionStreams),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: time.Second, PermitWithoutStream: true}),
 		grpc.StreamInterceptor(s.intercept),
 	)
@@ -62,15 +69,23 @@ func (s *Server) Serve(ctx context.Context, l net.Listener, config *tls.Config, 
 func (s *Server) intercept(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
 	proxy, expires, err := authenticate(ss.Context())
 	if err != nil {
-		s.log.Warn("a proxy was refused", "cause", err)
+		s.tell.Warn(s.log, time.Now(), "a proxy was refused", "cause", err)
 		return status.Error(codes.PermissionDenied, "not a workload of this mesh")
 	}
-	ctx, cancel := context.WithDeadline(context.WithValue(ss.Context(), workloadKey{}, proxy), expires)
+	ctx, cancel := context.WithDeadlineCause(context.WithValue(ss.Context(), workloadKey{}, proxy), expires, errCertificateEnded)
 	defer cancel()
 	if !strings.HasPrefix(info.FullMethod, adsPrefix) {
 		return untilExpiry(ctx, func() error { return handle(srv, identified{ss, ctx}) })
 	}
-	t := &tap{ServerStream: ss, ctx: ctx, server: s, proxy: proxy, key: s.key(proxy), refused: make(chan error, 1)}
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	v, leave := s.guests.enter(proxy, end)
+	defer leave()
+	if err := v.wait(ctx, streamCost); err != nil {
+		return err
+	}
+	t := &tap{ServerStream: ss, ctx: ctx, server: s, proxy: proxy, visit: v, key: s.key(proxy), refused: make(chan error, 1)}
+	defer t.unanswered.end()
 	if err := s.send(ctx, opened{t.key, proxy, time.Now()}); err != nil {
 		return err
 	}
@@ -86,9 +101,12 @@ func untilExpiry(ctx context.Context, stream func() error) error {
 	case err := <-done:
 		return err
 	case <-ctx.Done():
-		return status.Error(codes.Unauthenticated, "the certificate of this stream has ended")
+		return context.Cause(ctx)
 	}
 }
+
+// errCertificateEnded is how a stream ends that its certificate ended.
+var errCertificateEnded = status.Error(codes.Unauthenticated, "the certificate of this stream has ended")
 
 // adsPrefix begins the methods of the discovery service.
 const adsPrefix = "/envoy.service.discovery.v3."
@@ -153,7 +171,11 @@ type tap struct {
 	ctx    context.Context
 	server *Server
 	proxy  mesh.Name
+	visit  *visit
 	key    string
+	// asked is what the names cost that the proxy has asked for so far.
+	asked      int
+	unanswered unanswered
 	// refused holds why RecvMsg ended the stream: the server that reads from it
 	// takes every error for the proxy's goodbye.
 	refused chan error
@@ -195,6 +217,9 @@ func (t *tap) RecvMsg(m any) error {
 			"proxy", t.proxy.String(), "asked for", claimed)
 		return t.refuse(status.Errorf(codes.PermissionDenied, "this certificate belongs to %s", t.proxy))
 	}
+	if err := t.admit(req); err != nil {
+		return t.refuse(err)
+	}
 	req.Node = &corev3.Node{Id: t.key}
 	if had := req.GetInitialResourceVersions(); len(had) > 0 {
 		if err := t.server.send(t.ctx, brought{t.key, req.GetTypeUrl(), had}); err != nil {
@@ -204,15 +229,43 @@ func (t *tap) RecvMsg(m any) error {
 	if req.GetResponseNonce() == "" {
 		return nil
 	}
+	t.unanswered.answered(req.GetResponseNonce())
+	cause := req.GetErrorDetail().GetMessage()
 	return t.server.send(t.ctx, answered{
 		key: t.key, typeURL: req.GetTypeUrl(), nonce: req.GetResponseNonce(),
-		cause: req.GetErrorDetail().GetMessage(), at: time.Now(),
+		cause: strings.ToValidUTF8(cause[:min(len(cause), maxCause)], ""), at: time.Now(),
 	})
+}
+
+// admit holds a message against what one proxy may cost.
+func (t *tap) admit(req *discoveryv3.DeltaDiscoveryRequest) error {
+	if !slices.Contains(served(), req.GetTypeUrl()) {
+		return status.Errorf(codes.InvalidArgument, "no resources of the type %.100q are served", req.GetTypeUrl())
+	}
+	if t.asked += asked(req); t.asked > maxAsked {
+		return status.Error(codes.ResourceExhausted, "this stream has asked for too many names; open another")
+	}
+	return t.visit.wait(t.ctx, 1)
+}
+
+// expect gives the proxy its time to answer a response.
+func (t *tap) expect(nonce string) error {
+	late := func() {
+		t.server.tell.Warn(t.server.log, time.Now(), "a proxy does not answer, and its stream is ended", "proxy", t.proxy.String(), "after", answerLimit)
+		t.visit.end(status.Errorf(codes.DeadlineExceeded, "no answer to a response within %v", answerLimit))
+	}
+	if !t.unanswered.begin(nonce, late) {
+		return status.Error(codes.ResourceExhausted, "too many responses are not answered")
+	}
+	return nil
 }
 
 // SendMsg tells the loop which names a response carries before it leaves.
 func (t *tap) SendMsg(m any) error {
 	if resp, ok := m.(*discoveryv3.DeltaDiscoveryResponse); ok {
+		if err := t.expect(resp.GetNonce()); err != nil {
+			return err
+		}
 		d := delivery{nonce: resp.GetNonce(), size: proto.Size(resp)}
 		for _, r := range resp.GetResources() {
 			d.names = append(d.names, r.GetName())

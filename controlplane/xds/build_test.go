@@ -129,7 +129,7 @@ func TestClustersArePinnedToTheirEndpointsIdentities(t *testing.T) {
 	r := Build(s, name("shop/caller"), settings())
 	for service, want := range map[string]string{
 		"shop/store-v1": "spiffe://test/ns/shop/sa/store",
-		"shop/store-v2": "spiffe://test/no-endpoint", // an empty list would mean any
+		"shop/store-v2": "spiffe://test/ns/", // an empty list would mean any
 	} {
 		c := r[ClusterType][OutboundName(name(service), 8080)].(*clusterv3.Cluster)
 		var tls tlsv3.UpstreamTlsContext

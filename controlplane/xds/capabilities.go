@@ -13,9 +13,10 @@ func Capabilities() []string {
 		"proxy_close_stream", "proxy_define_metric", "proxy_get_buffer_bytes", "proxy_get_header_map_pairs",
 		"proxy_get_property", "proxy_increment_metric", "proxy_log", "proxy_record_metric",
 		"proxy_send_local_response", "proxy_set_effective_context", "proxy_set_tick_period_milliseconds",
-		// Envoy calls.
+		// Envoy calls. Without proxy_on_done a stream is done when it is done, which
+		// is what the module would answer, one crossing later.
 		"proxy_on_memory_allocate", "proxy_on_context_create", "proxy_on_vm_start", "proxy_on_configure",
-		"proxy_on_tick", "proxy_on_request_headers", "proxy_on_log", "proxy_on_done", "proxy_on_delete",
+		"proxy_on_tick", "proxy_on_request_headers", "proxy_on_log", "proxy_on_delete",
 		// Go's runtime calls.
 		"args_get", "args_sizes_get", "clock_time_get", "environ_get", "environ_sizes_get", "fd_close",
 		"fd_fdstat_get", "fd_fdstat_set_flags", "fd_prestat_dir_name", "fd_prestat_get", "fd_write",

@@ -145,7 +145,7 @@ func (b *builder) identitiesOf(port mesh.ServicePort) []string {
 	}
 	slices.Sort(ids)
 	if ids = slices.Compact(ids); len(ids) == 0 {
-		return []string{"spiffe://" + b.snapshot.TrustDomain + "/no-endpoint"}
+		return []string{mesh.SPIFFEPrefix(b.snapshot.TrustDomain)}
 	}
 	return ids
 }

@@ -5,6 +5,8 @@ import (
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"github.com/wasmesh/wasmesh/controlplane/mesh"
 )
 
 // The sidecar keeps its certificate and the mesh's roots in these files, beside
@@ -39,7 +41,7 @@ func upstreamTLS(ids []string) *corev3.TransportSocket {
 // look at the certificate again.
 func downstreamTLS(trustDomain string) *corev3.TransportSocket {
 	pin := uriPin(&matcherv3.StringMatcher{
-		MatchPattern: &matcherv3.StringMatcher_Prefix{Prefix: "spiffe://" + trustDomain + "/ns/"},
+		MatchPattern: &matcherv3.StringMatcher_Prefix{Prefix: mesh.SPIFFEPrefix(trustDomain)},
 	})
 	return &corev3.TransportSocket{
 		Name: "envoy.transport_sockets.tls",

@@ -51,7 +51,8 @@ func (r *Requests) Replace(table *policy.Table, mode policy.Mode, now int64) {
 }
 
 // Judge reads and decides the request of the current stream; id is its context,
-// now in seconds since 1970. What may not pass has been answered.
+// now in seconds since 1970. What may not pass has been answered. Without
+// counters nothing is counted.
 func (q *Request) Judge(of *Requests, counters *telemetry.Counters, id uint32, now int64) types.Action {
 	q.id = id
 	q.connection, _ = guest.ReadConnection()
@@ -89,10 +90,10 @@ func Panicked() { refuse(policy.ReasonPanic) }
 
 // Done counts a finished request. The sidecar may call it twice.
 func (q *Request) Done(of *Requests) {
+	of.remove(q)
 	if q.source == nil {
 		return
 	}
-	of.remove(q)
 	q.source.Finished(guest.ResponseCode())
 	q.source = nil
 }

@@ -26,6 +26,8 @@ const (
 	Lifetime Form = 2
 	// Connections decides about connections to opaque ports, as a network filter.
 	Connections Form = 3
+	// AccessOnly is Access without counting requests: what deciding alone costs.
+	AccessOnly Form = 4
 )
 
 // The names by which the sidecar discovers the forms.
@@ -82,7 +84,7 @@ func Decode(b []byte) (Config, *policy.Table, bool) {
 	switch c.Form {
 	case Lifetime:
 		return c, nil, len(c.Table) == 0
-	case Access, Connections:
+	case Access, AccessOnly, Connections:
 		table, ok := policy.Decode(c.Table)
 		return c, table, ok
 	}

@@ -54,7 +54,7 @@ func TestOtherContentIsRefused(t *testing.T) {
 	withTable, without := lifetime(), access()
 	withTable.Table, without.Table = access().Table, nil
 	unknown := access()
-	for _, c := range []config.Config{withTable, without, {Form: 0, Table: unknown.Table}, {Form: 4, Table: unknown.Table}, {Form: config.Connections}, {Form: config.Access, Mode: 3, Table: unknown.Table}, {Form: 255}} {
+	for _, c := range []config.Config{withTable, without, {Form: 0, Table: unknown.Table}, {Form: 5, Table: unknown.Table}, {Form: config.Connections}, {Form: config.Access, Mode: 3, Table: unknown.Table}, {Form: 255}} {
 		if got, _, ok := config.Decode(c.Encode()); ok {
 			t.Errorf("%+v is taken, as %+v", c, got)
 		}
@@ -94,7 +94,7 @@ func FuzzDecode(f *testing.F) {
 		if !ok {
 			return
 		}
-		if (table != nil) != (c.Form == config.Access) {
+		if (table != nil) != (c.Form != config.Lifetime) {
 			t.Fatalf("%+v: table %v", c, table)
 		}
 		if back, _, ok := config.Decode(c.Encode()); !ok || !equal(back, c) {

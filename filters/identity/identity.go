@@ -40,7 +40,7 @@ func (l Label) DNSName() (string, bool) {
 // as a name may hold dots, kind and namespace may not.
 func ParseLabel(dnsName string) (Label, bool) {
 	rest, ok := strings.CutSuffix(dnsName, suffix)
-	if !ok || len(dnsName) > maxName || !isDNSName(rest) {
+	if !ok || len(dnsName) > maxName || !IsDNSName(rest) {
 		return Label{}, false
 	}
 	rest, namespace, ok := cutLast(rest)
@@ -59,12 +59,15 @@ func cutLast(s string) (before, after string, ok bool) {
 	return s[:i], s[i+1:], true
 }
 
-// isDNSName wants lower-case labels of 1 to 63 letters, digits and hyphens that
-// neither start nor end with a hyphen, as Kubernetes names are.
-func isDNSName(s string) bool {
+// IsDNSName wants at most 253 bytes of lower-case labels with dots between them,
+// as Kubernetes names are.
+func IsDNSName(s string) bool {
+	if len(s) > maxName {
+		return false
+	}
 	for {
 		label, rest, more := strings.Cut(s, ".")
-		if !isDNSLabel(label) {
+		if !IsDNSLabel(label) {
 			return false
 		}
 		if !more {
@@ -74,7 +77,9 @@ func isDNSName(s string) bool {
 	}
 }
 
-func isDNSLabel(s string) bool {
+// IsDNSLabel wants 1 to 63 lower-case letters, digits and hyphens that neither
+// start nor end with a hyphen.
+func IsDNSLabel(s string) bool {
 	if len(s) == 0 || len(s) > 63 || s[0] == '-' || s[len(s)-1] == '-' {
 		return false
 	}

@@ -8,8 +8,7 @@ package telemetry
 import (
 	"strings"
 
-	"github.com/proxy-wasm/proxy-wasm-go-sdk/proxywasm"
-
+	"github.com/wasmesh/wasmesh/filters/guest"
 	"github.com/wasmesh/wasmesh/filters/identity"
 	"github.com/wasmesh/wasmesh/filters/policy"
 	"github.com/wasmesh/wasmesh/filters/traffic"
@@ -22,6 +21,7 @@ const maxSeries = 2000
 const overflow = "overflow"
 
 // Counters are the series of one destination. They live as long as the plugin.
+// Of nil Counters every Source is nil, and a nil Source counts nothing.
 type Counters struct {
 	destination string
 	sources     map[string]*Source
@@ -32,8 +32,8 @@ type Counters struct {
 type Source struct {
 	counters *Counters
 	name     string
-	codes    map[int]proxywasm.MetricCounter
-	events   map[event]proxywasm.MetricCounter
+	codes    map[int]guest.Counter
+	events   map[event]guest.Counter
 }
 
 // event is what is counted with a reason, or without.
@@ -49,6 +49,9 @@ func New(destination string) *Counters {
 
 // Source returns the counters of the peer with that certificate label.
 func (c *Counters) Source(dnsName string) *Source {
+	if c == nil {
+		return nil
+	}
 	if s, ok := c.sources[dnsName]; ok {
 		return s
 	}
@@ -69,8 +72,8 @@ func (c *Counters) named(key, name string) *Source {
 	s := &Source{
 		counters: c,
 		name:     name,
-		codes:    map[int]proxywasm.MetricCounter{},
-		events:   map[event]proxywasm.MetricCounter{},
+		codes:    map[int]guest.Counter{},
+		events:   map[event]guest.Counter{},
 	}
 	c.sources[key] = s
 	return s
@@ -78,6 +81,9 @@ func (c *Counters) named(key, name string) *Source {
 
 // Finished counts one finished request.
 func (s *Source) Finished(code int) {
+	if s == nil {
+		return
+	}
 	counter, ok := s.codes[code]
 	if !ok {
 		if s.counters.full() && s.name != overflow {
@@ -90,7 +96,7 @@ func (s *Source) Finished(code int) {
 		counter = s.counters.define(traffic.RequestSeries(s.name, s.counters.destination, code))
 		s.codes[code] = counter
 	}
-	counter.Increment(1)
+	counter.Increment()
 }
 
 // Denied counts one refusal.
@@ -106,6 +112,9 @@ func (s *Source) Revoked(reason policy.Reason) { s.count(event{traffic.Revoked, 
 func (s *Source) Connected() { s.count(event{metric: traffic.Connections}) }
 
 func (s *Source) count(e event) {
+	if s == nil {
+		return
+	}
 	counter, ok := s.events[e]
 	if !ok {
 		if s.counters.full() && s.name != overflow {
@@ -115,7 +124,7 @@ func (s *Source) count(e event) {
 		counter = s.counters.define(s.series(e))
 		s.events[e] = counter
 	}
-	counter.Increment(1)
+	counter.Increment()
 }
 
 func (s *Source) series(e event) string {
@@ -127,7 +136,7 @@ func (s *Source) series(e event) string {
 
 func (c *Counters) full() bool { return c.series >= maxSeries }
 
-func (c *Counters) define(name string) proxywasm.MetricCounter {
+func (c *Counters) define(name string) guest.Counter {
 	c.series++
-	return proxywasm.DefineCounterMetric(name)
+	return guest.DefineCounter(name)
 }

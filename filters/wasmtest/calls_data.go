@@ -238,16 +238,11 @@ func serveGetMetric(v invocation, a []uint64) status {
 func absentCalls() map[string]hostcall {
 	calls := map[string]hostcall{}
 	for name, params := range map[string]string{
-		"proxy_register_shared_queue": "iii",
-		"proxy_resolve_shared_queue":  "iiiii",
-		"proxy_dequeue_shared_queue":  "iii",
-		"proxy_enqueue_shared_queue":  "iii",
-		"proxy_http_call":             "iiiiiiiiii",
-		"proxy_grpc_call":             "iiiiiiiiiiii",
-		"proxy_grpc_stream":           "iiiiiiiii",
-		"proxy_grpc_close":            "i",
-		"proxy_grpc_cancel":           "i",
-		"proxy_grpc_send":             "iiii",
+		"proxy_grpc_call":   "iiiiiiiiiiii",
+		"proxy_grpc_stream": "iiiiiiiii",
+		"proxy_grpc_close":  "i",
+		"proxy_grpc_cancel": "i",
+		"proxy_grpc_send":   "iiii",
 	} {
 		calls[name] = hostcall{signature{params, "i"}, "", refuse(name, statusUnimplemented)}
 	}

@@ -18,6 +18,7 @@ func generalCalls() map[string]hostcall {
 		"proxy_done":                         {signature{"", "i"}, "", serveDone},
 		"proxy_continue_stream":              {signature{"i", "i"}, "", serveContinue},
 		"proxy_close_stream":                 {signature{"i", "i"}, "", serveClose},
+		"proxy_http_call":                    {signature{"iiiiiiiiii", "i"}, "", serveHTTPCall},
 		"proxy_send_local_response":          {signature{"iiiiiiii", "i"}, "", serveLocalResponse},
 		"proxy_get_shared_data":              {signature{"iiiii", "i"}, "", serveGetShared},
 		"proxy_set_shared_data":              {signature{"iiiii", "i"}, "", serveSetShared},
@@ -38,14 +39,6 @@ func serveLog(v invocation, a []uint64) status {
 
 func serveLogLevel(v invocation, a []uint64) status {
 	return wrote(v.put32(a[0], uint32(v.in.vm.options.LogLevel)))
-}
-
-// serveStatus answers for the last HTTP or gRPC call; there never is one.
-func serveStatus(v invocation, a []uint64) status {
-	if !v.put32(a[0], 0) {
-		return statusInvalidMemoryAccess
-	}
-	return v.give(nil, a[1], a[2])
 }
 
 func serveGetProperty(v invocation, a []uint64) status {

@@ -51,19 +51,21 @@ type Connection struct {
 	downstream, upstream flow
 	closings             []End
 	closed               bool
+	// unfiltered is as in Stream.
+	unfiltered bool
 }
 
 // TCP returns a new connection. The guest hears of it with
 // [Connection.Open].
 func (p *Plugin) TCP(info StreamInfo) *Connection {
-	in := p.vm.in
+	in := p.root.in
 	c := &Connection{plugin: p, in: in, info: info, scope: in.newScope(p)}
 	c.scope.tcp = c
 	p.uses++
 	return c
 }
 
-// ID returns the connection's context id.
+// ID returns the connection's context id, final once it is open.
 func (c *Connection) ID() uint32 { return c.scope.id }
 
 // Open begins the connection: proxy_on_context_create, then
@@ -72,7 +74,12 @@ func (c *Connection) Open(ctx context.Context) ConnectionResult {
 	if c.closed {
 		return c.result(Pause)
 	}
-	c.scope.created = true
+	if c.plugin.revive(ctx); c.plugin.root.in != c.in {
+		c.in = c.plugin.root.in
+		c.scope = c.in.newScope(c.plugin)
+		c.scope.tcp = c
+	}
+	c.scope.created, c.unfiltered = true, c.plugin.open()
 	c.in.callback(ctx, c.scope, "proxy_on_context_create", uint64(c.scope.id), uint64(c.plugin.rootIn(c.in)))
 	c.in.settle()
 	return c.result(c.consult(ctx, "proxy_on_new_connection"))
@@ -110,15 +117,14 @@ func (c *Connection) flowed(ctx context.Context, f *flow, callback string, data 
 
 // consult asks the guest, or closes for one that has failed.
 func (c *Connection) consult(ctx context.Context, callback string, arguments ...uint64) Action {
+	if c.unfiltered {
+		return Continue
+	}
 	var action uint64
 	if c.in.failure == nil {
 		action, _ = c.in.callback(ctx, c.scope, callback, append([]uint64{uint64(c.scope.id)}, arguments...)...)
 	}
 	if c.in.failure != nil {
-		if c.plugin.config.FailOpen {
-			c.in.settle()
-			return Continue
-		}
 		c.Close(ctx, CloseLocal)
 		action = uint64(Pause)
 	}

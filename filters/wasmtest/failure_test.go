@@ -50,13 +50,19 @@ func TestTrapAnswers503UntilReload(t *testing.T) {
 
 func TestFailOpenPassesUnfiltered(t *testing.T) {
 	config := plugin()
-	config.FailOpen = true
+	config.OnFailure = wasmtest.FailOpen
 	p, err := probe.StartPlugin(t.Context(), wasmtest.Options{}, config)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer p.VM().Close(context.Background())
-	request(t, p, "panic")
+	live, _ := request(t, p, "")
+	_, poisoned := request(t, p, "panic")
+	for _, r := range []wasmtest.Result{poisoned, live.ResponseHeaders(t.Context(), wasmtest.Pairs(":status", "200"), true)} {
+		if r.Reply == nil || r.Reply.Status != 503 {
+			t.Errorf("what was open passed: %+v", r)
+		}
+	}
 	if s, r := request(t, p, "reply"); r.Reply != nil || len(s.Upstream().Headers) != 2 {
 		t.Errorf("got %+v", r)
 	}
@@ -116,4 +122,33 @@ func TestModuleAndProxyAreShared(t *testing.T) {
 	if m, _ := proxy.Metric(wasmtest.Counter, "hits"); m.Value != 4 {
 		t.Errorf("got %+v", m)
 	}
+}
+
+// A plugin that fails closed keeps the lost instance beside one that reloads.
+func TestReloadHealsAfterItsBackoff(t *testing.T) {
+	ctx := t.Context()
+	closed := startProbe(t, wasmtest.Options{}, "tcp")
+	vm := closed.VM()
+	config := plugin()
+	config.OnFailure, config.ReloadBackoff = wasmtest.FailReload, 100*time.Millisecond
+	p, err := vm.Plugin(ctx, config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request(t, p, "panic")
+	if _, r := request(t, p, ""); r.Reply == nil || r.Reply.Status != 503 {
+		t.Errorf("healed before the back-off: %+v", r)
+	}
+	_ = vm.Advance(ctx, 100*time.Millisecond)
+	s, r := request(t, p, "get x-a", "x-a", "1")
+	if r.Reply != nil || s.Upstream().Headers == nil || vm.Failure() != nil {
+		t.Errorf("not healed: %+v, %v", r, vm.Failure())
+	}
+	if c := closed.TCP(wasmtest.StreamInfo{}); !c.Open(ctx).Closed {
+		t.Error("a plugin that fails closed was healed by another")
+	}
+	if err := vm.Reload(ctx); err != nil {
+		t.Fatal(err)
+	}
+	connect(t, closed)
 }

@@ -17,6 +17,7 @@ const (
 	statusBadArgument          status = 2
 	statusSerializationFailure status = 3
 	statusInvalidMemoryAccess  status = 6
+	statusEmpty                status = 7
 	statusCasMismatch          status = 8
 	statusUnimplemented        status = 12
 )
@@ -92,7 +93,7 @@ func init() {
 		}},
 		"emscripten_notify_memory_growth": {signature{"i", ""}, "", answer(0)},
 	}
-	for _, group := range []map[string]hostcall{generalCalls(), mapCalls(), bufferCalls(), metricCalls(), absentCalls()} {
+	for _, group := range []map[string]hostcall{generalCalls(), mapCalls(), bufferCalls(), metricCalls(), queueCalls(), absentCalls()} {
 		for name, call := range group {
 			proxyCalls[name] = call
 		}
@@ -138,7 +139,12 @@ func (c hostcall) bind(name string) api.GoModuleFunc {
 		if r := in.restriction; r != nil && !r.allowed[name] {
 			panic(&restrictedError{name, r.phase})
 		}
-		result := c.serve(invocation{ctx, in, caller.Memory(), in.acting()}, stack)
+		in.vm.crossings[name]++
+		acting := in.acting()
+		result := c.serve(invocation{ctx, in, caller.Memory(), acting}, stack)
+		if observe := in.vm.options.OnHostCall; observe != nil {
+			observe(HostCall{Callback: in.running, Context: acting.id, Name: name, Status: result})
+		}
 		if c.result != "" {
 			stack[0] = uint64(result)
 		}

@@ -102,10 +102,9 @@ func TestStandardStreamsBecomeLogLines(t *testing.T) {
 }
 
 func TestUnsupportedCallsAreNamed(t *testing.T) {
-	p := startProbe(t, wasmtest.Options{}, "do call;queue;foreign")
-	wantLogged(t, p.VM(), "call: error status returned by host: unimplemented",
-		"queue: error status returned by host: unimplemented", "foreign: error status returned by host: not found")
-	want := []string{"proxy_call_foreign_function", "proxy_http_call", "proxy_register_shared_queue"}
+	p := startProbe(t, wasmtest.Options{}, "do grpc;foreign f")
+	wantLogged(t, p.VM(), "grpc: 12", "foreign f: error status returned by host: not found")
+	want := []string{"proxy_call_foreign_function", "proxy_grpc_close"}
 	if got := p.VM().Unsupported(); !reflect.DeepEqual(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}

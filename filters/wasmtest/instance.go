@@ -24,6 +24,8 @@ type instance struct {
 	// current is the context the host called, effective the one the guest
 	// asked to act for, or nil.
 	current, effective *scope
+	// running is the guest function that the host has called.
+	running string
 	// restriction is nil while every hostcall is allowed.
 	restriction *restriction
 	// stopIteration is raised by a local reply and pauses the running callback.
@@ -33,6 +35,7 @@ type instance struct {
 
 	metrics     map[uint32]*Metric
 	lastMetrics [3]uint32
+	lastCall    uint32
 	failure     error
 }
 
@@ -134,10 +137,11 @@ func (in *instance) invoke(ctx context.Context, sc *scope, name string, args ...
 	if f == nil {
 		return 0, nil
 	}
-	current, effective := in.current, in.effective
-	in.current, in.effective = sc, nil
-	defer func() { in.current, in.effective = current, effective }()
+	current, effective, running := in.current, in.effective, in.running
+	in.current, in.effective, in.running = sc, nil, name
+	defer func() { in.current, in.effective, in.running = current, effective, running }()
 
+	in.vm.crossings[name]++
 	logged := len(in.vm.logs.lines)
 	results, err := f.Call(in.context(ctx), args[:len(guestFunctions[name].params)]...)
 	if err != nil {

@@ -11,9 +11,12 @@ import (
 type PluginConfig struct {
 	Name, RootID  string
 	Configuration []byte
-	// FailOpen lets streams pass unfiltered when the VM has failed
-	// (FAIL_OPEN); otherwise they get 503, and connections are closed.
-	FailOpen bool
+	// OnFailure says what happens once the VM has trapped.
+	OnFailure FailurePolicy
+	// ReloadBackoff is the shortest time between two loads of the plugin under
+	// FailReload, zero for Envoy's default of a second. Envoy draws a time
+	// between this and half as much again; here it is exact.
+	ReloadBackoff time.Duration
 }
 
 func (c PluginConfig) same(other PluginConfig) bool {
@@ -32,6 +35,8 @@ type Plugin struct {
 	pendingDone, ended bool
 	period             time.Duration
 	due                time.Time
+	// loaded is when the plugin last started or tried to.
+	loaded time.Time
 }
 
 // Plugin starts a plugin: proxy_on_context_create, proxy_on_vm_start (Envoy
@@ -44,7 +49,7 @@ func (vm *VM) Plugin(ctx context.Context, config PluginConfig) (*Plugin, error) 
 		return nil, &StartError{Plugin: config.Name, Callback: "start", Cause: ErrClosed}
 	}
 	for _, p := range vm.plugins {
-		if p.config.same(config) && p.uses > 0 {
+		if p.config.same(config) && p.uses > 0 && p.root.in == vm.in {
 			p.uses++
 			return p, nil
 		}
@@ -64,7 +69,7 @@ func (p *Plugin) start(ctx context.Context) error {
 		return &StartError{Plugin: p.config.Name, Callback: "start", Cause: in.failure}
 	}
 	before := len(p.vm.logs.lines)
-	p.root, p.period = in.newScope(p), 0
+	p.root, p.period, p.loaded = in.newScope(p), 0, p.vm.now
 	p.root.created = true
 	callback, cause := p.run(ctx)
 	p.configuring = false

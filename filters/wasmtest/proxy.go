@@ -47,17 +47,25 @@ type sharedValue struct {
 }
 
 // Proxy is the part of an Envoy process that outlives and is shared by its
-// VMs: metrics and shared data. It is safe for concurrent use.
+// VMs: metrics, shared data and shared queues. It is safe for concurrent use.
 type Proxy struct {
 	mu      sync.Mutex
 	metrics map[metricKey]*Metric
 	shared  map[string]map[string]sharedValue
 	lastCAS uint32
+	tokens  map[queueName]uint32
+	queues  map[uint32]*queue
+	ready   []readiness
 }
 
-// NewProxy returns a Proxy without metrics or shared data.
+// NewProxy returns a Proxy without metrics, shared data or queues.
 func NewProxy() *Proxy {
-	return &Proxy{metrics: map[metricKey]*Metric{}, shared: map[string]map[string]sharedValue{}}
+	return &Proxy{
+		metrics: map[metricKey]*Metric{},
+		shared:  map[string]map[string]sharedValue{},
+		tokens:  map[queueName]uint32{},
+		queues:  map[uint32]*queue{},
+	}
 }
 
 // Metrics returns every defined metric, sorted by name, then kind.

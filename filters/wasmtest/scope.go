@@ -10,6 +10,10 @@ type scope struct {
 	tcp    *Connection
 	// state holds what the guest wrote with proxy_set_property.
 	state map[string][]byte
+	// answer is the outcome of the HTTP call that the guest is hearing of, and
+	// lastCall its status: root contexts only.
+	answer   *answered
+	lastCall callStatus
 	// created says that the guest knows the context.
 	created bool
 }
@@ -38,12 +42,17 @@ const (
 	mapRequestTrailers
 	mapResponseHeaders
 	mapResponseTrailers
-	mapLast = 7
+	mapCallHeaders  = 6
+	mapCallTrailers = 7
+	mapLast         = mapCallTrailers
 )
 
 // readableMap returns the map for reading, or nil where Envoy has none: once
 // headers have gone on they are out of reach until the access log.
 func (sc *scope) readableMap(kind uint32) *headerMap {
+	if kind == mapCallHeaders || kind == mapCallTrailers {
+		return sc.root().answer.openMap(kind)
+	}
 	s := sc.http
 	if s == nil {
 		return nil
@@ -113,6 +122,9 @@ func (sc *scope) readableBuffer(kind uint32) (data []byte, ok bool) {
 		}
 		return sc.plugin.config.Configuration, true
 	case bufferCallResponseBody:
+		if a := sc.root().answer; a != nil {
+			return a.body, true
+		}
 		return nil, false
 	}
 	if b := sc.writableBuffer(kind); b != nil {

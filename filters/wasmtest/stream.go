@@ -75,8 +75,11 @@ type Stream struct {
 	response half
 	// reply is set once; failed says it is the 503 of a failed VM, which the
 	// guest never hears of.
-	reply      *LocalReply
-	failed     bool
+	reply  *LocalReply
+	failed bool
+	// unfiltered says that the VM had failed before the stream began, and that
+	// the plugin fails open.
+	unfiltered bool
 	wasReset   bool
 	logging    bool
 	done       bool
@@ -85,7 +88,7 @@ type Stream struct {
 
 // HTTP returns a new stream. The guest hears of it with the request headers.
 func (p *Plugin) HTTP(info StreamInfo) *Stream {
-	in := p.vm.in
+	in := p.root.in
 	s := &Stream{plugin: p, in: in, info: info}
 	s.request.names = halfNames{"proxy_on_request_headers", "proxy_on_request_body", "proxy_on_request_trailers"}
 	s.response.names = halfNames{"proxy_on_response_headers", "proxy_on_response_body", "proxy_on_response_trailers"}
@@ -95,7 +98,7 @@ func (p *Plugin) HTTP(info StreamInfo) *Stream {
 	return s
 }
 
-// ID returns the stream's context id.
+// ID returns the stream's context id, final once the request headers are in.
 func (s *Stream) ID() uint32 { return s.scope.id }
 
 // RequestHeaders begins the stream: proxy_on_context_create, then
@@ -150,7 +153,12 @@ func (s *Stream) create(ctx context.Context) {
 	if s.scope.created {
 		return
 	}
-	s.scope.created = true
+	if s.plugin.revive(ctx); s.plugin.root.in != s.in {
+		s.in = s.plugin.root.in
+		s.scope = s.in.newScope(s.plugin)
+		s.scope.http = s
+	}
+	s.scope.created, s.unfiltered = true, s.plugin.open()
 	s.in.callback(ctx, s.scope, "proxy_on_context_create", uint64(s.scope.id), uint64(s.plugin.rootIn(s.in)))
 	s.in.settle()
 }

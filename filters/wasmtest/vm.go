@@ -3,6 +3,7 @@ package wasmtest
 import (
 	"context"
 	"fmt"
+	"maps"
 	"sort"
 	"time"
 )
@@ -19,8 +20,14 @@ type Options struct {
 	// Properties are readable from every context, root contexts included:
 	// node metadata and the like.
 	Properties Properties
-	// Proxy holds metrics and shared data; nil makes a new one.
+	// Proxy holds metrics, shared data and queues; nil makes a new one.
 	Proxy *Proxy
+	// Clusters are the upstream clusters that the guest may call. A call to any
+	// other is refused as a bad argument.
+	Clusters []string
+	// OnHostCall is told of every host call after it was served; nil for none.
+	// It must not call back into the VM. See [HostCalls].
+	OnHostCall func(HostCall)
 	// Now is the virtual time at start; zero is 2026-01-01 00:00 UTC.
 	Now time.Time
 	// LogLevel is what proxy_get_log_level answers. Every line is kept
@@ -35,8 +42,10 @@ type VM struct {
 	options     Options
 	in          *instance
 	plugins     []*Plugin
+	calls       []*Call
 	logs        logBook
 	unsupported map[string]bool
+	crossings   map[string]int
 	now         time.Time
 	slept       time.Duration
 	closed      bool
@@ -52,7 +61,7 @@ func (m *Module) Start(ctx context.Context, options Options) (*VM, error) {
 	if options.Now.IsZero() {
 		options.Now = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	}
-	vm := &VM{module: m, options: options, now: options.Now, unsupported: map[string]bool{}}
+	vm := &VM{module: m, options: options, now: options.Now, unsupported: map[string]bool{}, crossings: map[string]int{}}
 	if err := vm.instantiate(ctx); err != nil {
 		return nil, err
 	}
@@ -88,8 +97,8 @@ func (vm *VM) instantiate(ctx context.Context) error {
 }
 
 // Reload replaces a failed VM by a new instance and starts its plugins again
-// from their configurations, as failure policy FAIL_RELOAD does once its
-// back-off, which is the caller's to wait for, has passed. Streams and
+// from their configurations, as a push does. It is the way out for plugins that
+// fail closed; [FailReload] needs no help. Streams and
 // connections begun before stay with the failed instance. Metrics, shared
 // data, logs and the clock go on.
 func (vm *VM) Reload(ctx context.Context) error {
@@ -125,29 +134,56 @@ func (vm *VM) Close(ctx context.Context) error {
 	return vm.in.close(ctx)
 }
 
-// Advance moves the virtual clock by d and runs every tick that falls due, in
-// order of time. It returns the trap's cause when a tick failed the VM.
+// Advance moves the virtual clock by d and runs what falls due, in order of
+// time: ticks, and timeouts of HTTP calls. Guests hear of their shared queues
+// first, so that Advance(ctx, 0) is one turn of a worker's event loop. It
+// returns the trap's cause when the VM failed.
 func (vm *VM) Advance(ctx context.Context, d time.Duration) error {
 	end := vm.now.Add(d)
+	vm.hearQueues(ctx)
 	for {
-		p := vm.nextTick(end)
-		if p == nil {
-			break
+		p, c := vm.nextTick(end), vm.nextTimeout(end)
+		switch {
+		case p == nil && c == nil:
+			vm.now = end
+			return vm.Failure()
+		case c == nil || (p != nil && p.due.Before(c.due)):
+			vm.passTo(p.due)
+			vm.Tick(ctx, p)
+		default:
+			vm.passTo(c.due)
+			c.timeOut(ctx)
 		}
-		if p.due.After(vm.now) {
-			vm.now = p.due
-		}
-		vm.Tick(ctx, p)
+		vm.hearQueues(ctx)
 	}
-	vm.now = end
-	return vm.Failure()
+}
+
+// passTo moves the clock forward, never back.
+func (vm *VM) passTo(t time.Time) {
+	if t.After(vm.now) {
+		vm.now = t
+	}
+}
+
+// nextTimeout returns the call that times out first, but not after end.
+func (vm *VM) nextTimeout(end time.Time) *Call {
+	var next *Call
+	for _, c := range vm.calls {
+		if c.Timeout == 0 || c.due.After(end) {
+			continue
+		}
+		if next == nil || c.due.Before(next.due) {
+			next = c
+		}
+	}
+	return next
 }
 
 // nextTick returns the plugin whose tick falls due first, but not after end.
 func (vm *VM) nextTick(end time.Time) *Plugin {
 	var next *Plugin
 	for _, p := range vm.plugins {
-		if p.period == 0 || p.due.After(end) || vm.in.failure != nil {
+		if p.period == 0 || p.due.After(end) || p.root.in.failure != nil {
 			continue
 		}
 		if next == nil || p.due.Before(next.due) {
@@ -160,8 +196,8 @@ func (vm *VM) nextTick(end time.Time) *Plugin {
 // Tick runs proxy_on_tick for the plugin now, whether or not it is due, and
 // arms its timer again if it has a period.
 func (vm *VM) Tick(ctx context.Context, p *Plugin) {
-	vm.in.callback(ctx, p.root, "proxy_on_tick", uint64(p.root.id))
-	vm.in.settle()
+	p.root.in.callback(ctx, p.root, "proxy_on_tick", uint64(p.root.id))
+	p.root.in.settle()
 	p.due = vm.now.Add(p.period)
 }
 
@@ -191,6 +227,11 @@ func (vm *VM) Unsupported() []string {
 	sort.Strings(names)
 	return names
 }
+
+// Crossings returns how often each function was called across the boundary since
+// Start, by name: hostcalls by the guest and exports by the host, re-entries to
+// allocate memory included. Every one costs what a crossing costs.
+func (vm *VM) Crossings() map[string]int { return maps.Clone(vm.crossings) }
 
 // MemoryBytes returns the current size of the guest's linear memory.
 func (vm *VM) MemoryBytes() uint64 {

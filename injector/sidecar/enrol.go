@@ -18,9 +18,14 @@ import (
 
 const (
 	firstRetry = 200 * time.Millisecond
-	// slowestStart is short, as an application waits for the answer.
-	slowestStart = 5 * time.Second
-	slowestRenew = time.Minute
+	// slowestStart is short, as an application waits for the answer: after an
+	// outage, however long, a sidecar that starts serves within 5 s of its end.
+	slowestStart = time.Second
+	// slowestRenew heals a workload whose certificate ended while the control plane
+	// was away within half a minute of its return; renewals of certificates that
+	// live for minutes only are tried again sooner.
+	slowestRenew    = 10 * time.Second
+	renewalsPerLife = 20
 	// clockStep bounds each sleep: a machine that was suspended finds its
 	// certificate half gone without its timers having noticed.
 	clockStep = 30 * time.Second
@@ -31,13 +36,20 @@ var errNoWay = errors.New("there is neither a join token nor a renewal credentia
 
 // enrolment gets certificates from the control plane and hands them to Envoy.
 type enrolment struct {
-	joinURL, token, stateDir string
-	run                      *runDir
-	log                      *slog.Logger
+	client          ca.Client
+	token, stateDir string
+	run             *runDir
+	admin           Admin
+	log             *slog.Logger
 	// kept is what the next renewal uses: what is on disk, as using a newer
 	// credential that is only in memory would end the one on disk.
 	kept    ca.Membership
 	hasKept bool
+	// current is what was handed to Envoy last, and when its leaf came.
+	current  ca.Membership
+	received time.Time
+	// lost: the last question for the roots was not answered.
+	lost bool
 }
 
 // start returns the first membership. It tries until ctx ends, unless the answer
@@ -63,16 +75,17 @@ func (e *enrolment) start(ctx context.Context) (ca.Membership, error) {
 	})
 }
 
-// keepFresh renews until ctx ends. It returns an error only when the certificate
+// keepFresh renews what was received until ctx ends. It returns an error only when the certificate
 // has run out and the control plane refuses a new one: while it is merely away,
 // Envoy keeps what it has, and heals when the control plane is back.
-func (e *enrolment) keepFresh(ctx context.Context, expires time.Time) error {
+func (e *enrolment) keepFresh(ctx context.Context) error {
 	for {
-		if !sleepUntil(ctx, renewAt(time.Now(), expires, mathrand.Float64())) {
+		if !e.untilRenewal(ctx, renewAt(e.received, e.current.Lifetime, mathrand.Float64())) {
 			return nil
 		}
-		m, err := e.retry(ctx, slowestRenew, func(err error) bool {
-			return errors.Is(err, ca.ErrRefused) && time.Now().After(expires)
+		ends := e.received.Add(e.current.Lifetime)
+		_, err := e.retry(ctx, min(max(e.current.Lifetime/renewalsPerLife, time.Second), slowestRenew), func(err error) bool {
+			return errors.Is(err, ca.ErrRefused) && time.Now().After(ends)
 		})
 		if ctx.Err() != nil {
 			return nil
@@ -80,15 +93,16 @@ func (e *enrolment) keepFresh(ctx context.Context, expires time.Time) error {
 		if err != nil {
 			return fmt.Errorf("the certificate has expired and is not renewed: %w", err)
 		}
-		expires = m.Expires
 	}
 }
 
-// renewAt is half of the remaining life from now, 10 % of that earlier or later:
-// sidecars that started together do not come back together. random is in [0,1).
-func renewAt(now, expires time.Time, random float64) time.Time {
-	half := expires.Sub(now) / 2
-	return now.Add(time.Duration(float64(half) * (0.9 + 0.2*random)))
+// renewAt is after half of the life, or up to 10 % of that earlier: sidecars that
+// started together do not come back together, and half of the life is always
+// left for a control plane that is away. random is in [0,1). It counts from when
+// the certificate came, not to when it ends: that is a time of another machine's
+// clock.
+func renewAt(received time.Time, lifetime time.Duration, random float64) time.Time {
+	return received.Add(time.Duration(float64(lifetime/2) * (0.9 + 0.1*random)))
 }
 
 // retry enrols with growing pauses until it works, final says so, or ctx ends.
@@ -119,9 +133,9 @@ func (e *enrolment) once(ctx context.Context) (ca.Membership, error) {
 	}
 	var m ca.Membership
 	if e.hasKept {
-		m, err = ca.Renew(ctx, e.joinURL, e.kept, csr)
+		m, err = e.client.Renew(ctx, e.kept, csr)
 	} else {
-		m, err = ca.Join(ctx, e.joinURL, e.token, csr)
+		m, err = e.client.Join(ctx, e.token, csr)
 	}
 	if err != nil {
 		return ca.Membership{}, err
@@ -135,6 +149,10 @@ func (e *enrolment) once(ctx context.Context) (ca.Membership, error) {
 	}
 	if err := deliver(e.run, key, m.Certificates, m.TrustBundle); err != nil {
 		return ca.Membership{}, err
+	}
+	e.current, e.received = m, time.Now()
+	if tolerated := ca.Tolerated(m.Lifetime); m.Skew.Abs() > tolerated {
+		e.log.Error("the clock of this machine is wrong, or the control plane's is; peers may refuse this workload, or it them: set it", "ahead", m.Skew.Round(time.Second), "tolerated", tolerated)
 	}
 	e.log.Info("certificate received", "workload", m.Workload.String(), "serviceAccount", m.ServiceAccount.String(), "expires", m.Expires)
 	return m, nil
@@ -159,11 +177,13 @@ func newKey() (key, csr []byte, err error) {
 	return key, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: request}), nil
 }
 
-// sleepUntil follows the wall clock; false means that ctx ended first.
+// sleepUntil follows the monotonic clock, which nobody sets, and the wall clock,
+// which goes on in suspend, whichever is there first: to wake too early costs
+// little. False means that ctx ended first.
 func sleepUntil(ctx context.Context, at time.Time) bool {
-	at = at.Round(0) // without the monotonic clock, which stands still in suspend
 	for {
-		left := at.Sub(time.Now().Round(0))
+		now := time.Now()
+		left := min(at.Sub(now), at.Round(0).Sub(now.Round(0)))
 		if left <= 0 {
 			return ctx.Err() == nil
 		}

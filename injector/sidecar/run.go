@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/wasmesh/wasmesh/controlplane/ca"
 	"github.com/wasmesh/wasmesh/controlplane/ca/durable"
 )
 
@@ -72,7 +73,10 @@ func Run(ctx context.Context, o Options) (err error) {
 	if err := run.linkModules(o.ModulesDir); err != nil {
 		return err
 	}
-	e := &enrolment{joinURL: o.JoinURL, token: o.Token, stateDir: o.StateDir, run: run, log: o.Log}
+	e := &enrolment{
+		client: ca.Client{URL: o.JoinURL}, token: o.Token, stateDir: o.StateDir, run: run,
+		admin: Admin{run.file(AdminSocket)}, log: o.Log,
+	}
 	first, err := e.start(ctx)
 	if ctx.Err() != nil {
 		return nil
@@ -90,19 +94,19 @@ func Run(ctx context.Context, o Options) (err error) {
 	if err := durable.Write(run.file(BootstrapFile), bootstrap); err != nil {
 		return err
 	}
-	return o.guard(ctx, run, e, first.Expires)
+	return o.guard(ctx, run, e)
 }
 
 // guard starts Envoy and stays with it: whichever of the three ends first, the
 // others are ended too.
-func (o Options) guard(ctx context.Context, run *runDir, e *enrolment, expires time.Time) error {
+func (o Options) guard(ctx context.Context, run *runDir, e *enrolment) error {
 	p, err := startProxy(o.Envoy, o.arguments(run), run, o.Stderr)
 	if err != nil {
 		return err
 	}
 	working, stopWorking := context.WithCancel(ctx)
 	renewing, announced := make(chan error, 1), make(chan struct{})
-	go func() { renewing <- e.keepFresh(working, expires) }()
+	go func() { renewing <- e.keepFresh(working) }()
 	go func() { defer close(announced); o.announce(working, p.admin) }()
 	var outcome error
 	renewed := false

@@ -12,6 +12,8 @@ import (
 	"github.com/wasmesh/wasmesh/controlplane/files"
 	"github.com/wasmesh/wasmesh/controlplane/mesh"
 	"github.com/wasmesh/wasmesh/controlplane/smi"
+	"github.com/wasmesh/wasmesh/filters/policy"
+	"github.com/wasmesh/wasmesh/filters/traffic"
 	"github.com/wasmesh/wasmesh/tests/rig"
 )
 

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
@@ -154,17 +155,18 @@ func (m *Mesh) startControlPlane() (err error) {
 	}()
 	return m.Await(readyTimeout, "the control plane", func(ctx context.Context) error {
 		s, err := m.Status(ctx)
-		if err == nil && s.Module == "" && !m.options.BadModule {
-			err = errors.New("it has no good module")
+		if err != nil || m.options.BadModule {
+			return err
 		}
-		return err
+		return m.serves(s.Module)
 	})
 }
 
-// freeAddress finds a port nobody listens at. Another program could take it
-// before we do; the control plane then says so.
+// freeAddress finds a loopback address and port of nobody else. At 127.0.0.1 any
+// connection that goes out could take the port before we do.
 func freeAddress(ctx context.Context) (string, error) {
-	l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+	own := fmt.Sprintf("127.%d.%d.%d:0", 240+rand.IntN(15), rand.IntN(256), 1+rand.IntN(254))
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", own)
 	if err != nil {
 		return "", fmt.Errorf("looking for a free port: %w", err)
 	}

@@ -3,6 +3,7 @@ package demo
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"syscall"
@@ -10,12 +11,13 @@ import (
 	"github.com/wasmesh/wasmesh/controlplane/mesh"
 )
 
-// freePort returns a TCP port of 127.0.0.1 that nobody listens on. Somebody may
-// take it before it is used: the start then fails, saying so.
-func freePort() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+// freeAddress returns a loopback address and port of nobody else. At 127.0.0.1
+// any connection that goes out could take the port before it is used.
+func freeAddress() (string, error) {
+	own := fmt.Sprintf("127.%d.%d.%d:0", 240+rand.IntN(15), rand.IntN(256), 1+rand.IntN(254))
+	l, err := net.Listen("tcp", own)
 	if err != nil {
-		return "", fmt.Errorf("looking for a free port: %w", err)
+		return "", fmt.Errorf("looking for a free address: %w", err)
 	}
 	defer l.Close()
 	return l.Addr().String(), nil

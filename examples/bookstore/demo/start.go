@@ -13,15 +13,15 @@ import (
 
 // startControlPlane returns when it has a good module and a mesh to serve.
 func (m *Mesh) startControlPlane() (err error) {
-	if m.xds, err = freePort(); err != nil {
+	if m.xds, err = freeAddress(); err != nil {
 		return err
 	}
-	if m.join, err = freePort(); err != nil {
+	if m.join, err = freeAddress(); err != nil {
 		return err
 	}
 	p, err := m.run("controlplane", "wasmesh", "controlplane",
 		"--source", m.options.Source, "--state", m.State, "--status", string(m.status),
-		"--module", m.bin("mesh.wasm"), "--modules", m.modules(),
+		"--module", m.bin(m.runs), "--modules", m.modules(),
 		"--xds", m.xds, "--join", m.join, "--trust-domain", TrustDomain)
 	if err != nil {
 		return err

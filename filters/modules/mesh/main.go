@@ -2,7 +2,8 @@
 // binary, so that a stream costs one call into Wasm and a worker one VM.
 //
 // It only wires. No panic may leave it: the access stage then denies, the
-// others pass.
+// others pass. TinyGo has no recover: a panic ends the VM, and Envoy answers 503
+// until it has loaded it again.
 package main
 
 import (
@@ -53,7 +54,7 @@ type plugin struct {
 	// now is the time of the last tick, in seconds since 1970: reading the clock
 	// for each stream would cost more than it tells.
 	now    int64
-	panics proxywasm.MetricCounter
+	panics guest.Counter
 }
 
 // OnPluginStart refuses a configuration it cannot read, and the sidecar keeps
@@ -72,16 +73,18 @@ func (p *plugin) OnPluginStart(int) types.OnPluginStartStatus {
 	p.form, p.version = c.Form, c.Version
 	now := time.Now()
 	p.now = now.Unix()
-	p.panics = proxywasm.DefineCounterMetric(traffic.Panics)
+	p.panics = guest.DefineCounter(traffic.Panics)
 	if err := proxywasm.SetTickPeriodMilliSeconds(firstTickMilliseconds); err != nil {
 		proxywasm.LogError("the tick could not be set: " + err.Error())
 		return types.OnPluginStartStatusFailed
 	}
-	p.counters = telemetry.New(c.Destination)
+	if c.Form != config.AccessOnly {
+		p.counters = telemetry.New(c.Destination)
+	}
 	switch c.Form {
 	case config.Lifetime:
 		p.lifetime = lifetime.New()
-	case config.Access:
+	case config.Access, config.AccessOnly:
 		p.vm.requests.Replace(table, c.Mode, now.UnixMilli())
 	case config.Connections:
 		p.vm.connections.Replace(table, c.Mode, p.now)
@@ -100,7 +103,7 @@ func (p *plugin) OnTick() {
 	switch p.form {
 	case config.Lifetime:
 		p.lifetime.End(p.now)
-	case config.Access:
+	case config.Access, config.AccessOnly:
 		p.vm.requests.Revoke(now.UnixMilli())
 	case config.Connections:
 		p.vm.connections.Revoke(p.now)
@@ -112,10 +115,10 @@ func (p *plugin) OnTick() {
 func (p *plugin) begin() {
 	p.ticked = true
 	switch p.form {
-	case config.Access:
-		guest.SetGauge(proxywasm.DefineGaugeMetric(traffic.PolicyVersion), p.version)
+	case config.Access, config.AccessOnly:
+		guest.DefineGauge(traffic.PolicyVersion).Set(p.version)
 	case config.Connections:
-		guest.SetGauge(proxywasm.DefineGaugeMetric(traffic.ConnectionPolicyVersion), p.version)
+		guest.DefineGauge(traffic.ConnectionPolicyVersion).Set(p.version)
 	}
 	if err := proxywasm.SetTickPeriodMilliSeconds(tickMilliseconds); err != nil {
 		proxywasm.LogError("the tick could not be slowed down: " + err.Error())
@@ -125,7 +128,7 @@ func (p *plugin) begin() {
 // NewHttpContext returns nil in the network forms: the SDK then asks for the
 // other kind.
 func (p *plugin) NewHttpContext(id uint32) types.HttpContext {
-	if p.form != config.Access {
+	if p.form != config.Access && p.form != config.AccessOnly {
 		return nil
 	}
 	return &stream{plugin: p, id: id}
@@ -145,6 +148,6 @@ func (p *plugin) NewTcpContext(id uint32) types.TcpContext {
 // survive counts a panic of a callback in which nothing has to be answered.
 func (p *plugin) survive() {
 	if recover() != nil {
-		p.panics.Increment(1)
+		p.panics.Increment()
 	}
 }

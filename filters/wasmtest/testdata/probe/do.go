@@ -23,6 +23,9 @@ func mapSize(kind uint32, at unsafe.Pointer) uint32
 //go:wasmimport env proxy_get_buffer_status
 func bufferStatus(kind uint32, size, flags unsafe.Pointer) uint32
 
+//go:wasmimport env proxy_grpc_close
+func grpcClose(token uint32) uint32
+
 //go:wasmimport env proxy_get_status
 func getStatus(code, data, size unsafe.Pointer) uint32
 
@@ -45,7 +48,7 @@ func do(commands string) types.Action {
 			action = types.ActionPause
 			continue
 		}
-		outcome := act(words[0], append(words[1:], "", "", ""))
+		outcome := act(words[0], append(words[1:], "", "", "", ""))
 		proxywasm.LogInfof("%s: %s", strings.Join(words, " "), outcome)
 	}
 	return action
@@ -67,6 +70,11 @@ func act(verb string, w []string) string {
 		return fmt.Sprint(proxywasm.RemoveHttpRequestHeader(w[0]))
 	case "set":
 		return fmt.Sprint(proxywasm.ReplaceHttpRequestHeaders([][2]string{{":path", "/set"}, {w[0], w[1]}}))
+	case "setall":
+		return fmt.Sprint(proxywasm.ReplaceHttpRequestHeaders([][2]string{
+			{":authority", "b"}, {"x-second", "2"}, {":path", "/set"}, {":method", "PUT"}, {":scheme", "http"}, {w[0], w[1]},
+			{"x-forwarded-proto", "http"},
+		}))
 	case "setmany":
 		return fmt.Sprint(proxywasm.ReplaceHttpRequestHeaders(make([][2]string, 1025)))
 	case "responseheader":
@@ -151,16 +159,26 @@ func system(verb string, w []string) string {
 		_, err := os.ReadFile("/etc/hostname")
 		return fmt.Sprint(len(os.Args), " ", os.Environ(), " ", err)
 	case "sleep":
-		time.Sleep(time.Minute)
+		var milliseconds int
+		fmt.Sscan(w[0], &milliseconds)
+		time.Sleep(time.Duration(milliseconds) * time.Millisecond)
 		return "slept"
 	case "call":
-		_, err := proxywasm.DispatchHttpCall("cluster", nil, nil, nil, 100, func(int, int, int) {})
+		return call(w)
+	case "callnothing":
+		_, err := proxywasm.DispatchHttpCall(w[0], nil, nil, nil, 100, func(int, int, int) {})
 		return fmt.Sprint(err)
 	case "queue":
-		_, err := proxywasm.RegisterSharedQueue("q")
-		return fmt.Sprint(err)
+		return queue(w)
+	case "grpc":
+		return fmt.Sprint(grpcClose(1))
+	case "reserve":
+		var megabytes int
+		fmt.Sscan(w[0], &megabytes)
+		grown = append(grown, make([]byte, megabytes<<20))
+		return fmt.Sprint(len(grown[len(grown)-1]) == megabytes<<20)
 	case "foreign":
-		_, err := proxywasm.CallForeignFunction("f", nil)
+		_, err := proxywasm.CallForeignFunction(w[0], nil)
 		return fmt.Sprint(err)
 	case "panic":
 		panic("probe was told to")
