@@ -125,7 +125,7 @@ func explainReason(reason string) string {
 func renderShares(b *strings.Builder, v View, width int) {
 	bars := barWidth
 	if width < wide {
-		bars /= 2
+		bars /= 3
 	}
 	if v.Root == "" {
 		b.WriteString("\nSPLIT: none\n")
