@@ -9,7 +9,7 @@ TINYGO ?=
 LIGHT = bin/mesh-tinygo.wasm
 JUDGED = $(if $(TINYGO),$(LIGHT),$(MODULE))
 
-.PHONY: all build module modules envoy demo demo-check test conformance check bench lightness fuzz fuzz-long fuzz-mutants clean
+.PHONY: all build module modules envoy demo demo-check test conformance identity check bench lightness fuzz fuzz-long fuzz-mutants clean
 
 # How long each decoder is fuzzed; how many cases the long comparison has, and
 # that wazero sees the cases of every nth world.
@@ -46,6 +46,10 @@ test: build
 # From the package's own folder, where go test shows what the test prints.
 conformance: modules
 	cd tests/conformance && $(if $(TINYGO),WASMESH_MODULE=$(CURDIR)/$(LIGHT)) $(GO) test -count=1 -timeout 5m
+
+# Certificates that live longer, and more handshakes, than in make test.
+identity: modules
+	cd tests/identity && $(if $(TINYGO),WASMESH_MODULE=$(CURDIR)/$(LIGHT)) $(GO) test -count=1 -v -timeout 20m -args -life 2m -rate 500
 
 check:
 	./.ci/check

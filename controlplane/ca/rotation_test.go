@@ -3,6 +3,7 @@ package ca
 import (
 	"bytes"
 	"context"
+	"crypto/x509"
 	"errors"
 	"os"
 	"strings"
@@ -210,18 +211,18 @@ func TestDroppedRootIsNotTrusted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	old := a.roots.Load().signer
+	issued, err := a.Issue(newKey(t).Public(), buyer, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	old := leafOf(t, issued.Chain)
 	trusted := func() bool {
 		current, err := config.GetConfigForClient(nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, subject := range current.ClientCAs.Subjects() { //nolint:staticcheck // no system roots are in it
-			if bytes.Equal(subject, old.RawSubject) {
-				return true
-			}
-		}
-		return false
+		_, err = old.Verify(x509.VerifyOptions{Roots: current.ClientCAs, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})
+		return err == nil
 	}
 	for _, step := range []Step{Start, Switch, Finish} {
 		if !trusted() {

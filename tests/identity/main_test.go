@@ -8,9 +8,11 @@
 package identity
 
 import (
+	"flag"
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/wasmesh/wasmesh/tests/rig"
 )
@@ -18,6 +20,13 @@ import (
 // programs are built once, from the source tree.
 var programs rig.Programs
 
+// The short form is what make test runs; make identity runs a longer one.
+var (
+	life = flag.Duration("life", 20*time.Second, "how long certificates live; each second of it is several of the test")
+	rate = flag.Int("rate", 200, "new connections per second while the root is replaced, each with a handshake")
+)
+
 func TestMain(m *testing.M) {
+	flag.Parse()
 	os.Exit(rig.Main("identity", filepath.Join("..", ".."), &programs, m.Run))
 }

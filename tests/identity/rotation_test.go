@@ -28,7 +28,7 @@ func (n *network) testRotation(t *testing.T) {
 	before, bad := n.roots(t), n.badHandshakes(t)
 	shaken := n.counted(t, store, `listener\..*ssl\.handshake$`)
 	began := time.Now()
-	l := n.load(t, handshakes)
+	l := n.load(t, *rate)
 	n.rotate(t, ca.Start)
 	if out, err := n.wasmesh("ca", "rotate", "finish"); err == nil || !strings.Contains(out, `"switch"`) {
 		t.Errorf("a step was left out: %v", err)
@@ -41,7 +41,7 @@ func (n *network) testRotation(t *testing.T) {
 	}
 	n.rotate(t, ca.Switch)
 	n.rotate(t, ca.Finish)
-	n.await(t, life, "everyone to drop the old root", func() error {
+	n.await(t, *life, "everyone to drop the old root", func() error {
 		for _, w := range []string{buyer.Name, store.Name} {
 			kept, err := os.ReadFile(filepath.Join(n.work, w, "membership.json"))
 			if err != nil || strings.Count(string(kept), "BEGIN CERTIFICATE") != 1 {
@@ -52,7 +52,8 @@ func (n *network) testRotation(t *testing.T) {
 	})
 	time.Sleep(time.Second)
 	took := time.Since(began)
-	l.wantNone(t, int(took.Seconds()*handshakes*9/10))
+	// A busy machine may be slower; a failure is none of its business.
+	l.wantNone(t, int(took.Seconds()*float64(*rate)/2))
 	if after := n.roots(t); after == before || strings.Count(after, "trusted") != 1 {
 		t.Errorf("the root was not replaced:\n%s\nbefore:\n%s", after, before)
 	}
@@ -63,7 +64,7 @@ func (n *network) testRotation(t *testing.T) {
 	if got := n.counted(t, store, `listener\..*ssl\.handshake$`) - shaken; got < made {
 		t.Errorf("%d handshakes for %d connections: they were not new", got, made)
 	}
-	t.Logf("three steps in %v", took.Round(100*time.Millisecond))
+	t.Logf("three steps in %v, %.0f connections per second", took.Round(100*time.Millisecond), float64(made)/took.Seconds())
 	n.joinWithOld(t, oldToken)
 }
 
@@ -93,7 +94,7 @@ func (n *network) roots(t *testing.T) string {
 func (n *network) rotate(t *testing.T, step ca.Step) {
 	t.Helper()
 	began := time.Now()
-	if _, err := n.wasmesh("ca", "rotate", string(step), "--wait", "30s"); err != nil {
+	if _, err := n.wasmesh("ca", "rotate", string(step), "--wait", "2m"); err != nil {
 		t.Fatal(err)
 	}
 	t.Logf("%s after %v", step, time.Since(began).Round(10*time.Millisecond))
