@@ -9,7 +9,7 @@ TINYGO ?=
 LIGHT = bin/mesh-tinygo.wasm
 JUDGED = $(if $(TINYGO),$(LIGHT),$(MODULE))
 
-.PHONY: all build module modules envoy demo demo-check test conformance identity check bench fuzz fuzz-long fuzz-mutants clean
+.PHONY: all build module modules envoy demo demo-check test conformance identity check bench lightness swaps fuzz fuzz-long fuzz-mutants clean
 
 # How long each decoder is fuzzed; how many cases the long comparison has, and
 # that wazero sees the cases of every nth world.
@@ -54,11 +54,20 @@ identity: modules
 check:
 	./.ci/check
 
+# What each build of the module costs an Envoy, and five million requests.
+lightness:
+	$(MAKE) build TINYGO=1
+	$(GO) run ./tests/lightness $(LIGHT) $(MODULE)
+
 bench: build
-	$(GO) run ./tests/bench
+	$(GO) run ./tests/bench $(if $(TINYGO),-module Go=$(MODULE) -module TinyGo=$(LIGHT))
 
 fuzz:
 	./.ci/fuzz $(FUZZTIME)
+
+# 300 swaps of the module under load, in 10 to 20 minutes.
+swaps:
+	$(GO) test ./tests/delivery -count=1 -v -timeout 60m -run TestSwapsUnderLoad -args -swaps 300
 
 fuzz-long:
 	$(GO) test ./tests/differential -count=1 -v -timeout 180m -run 'TestLong|TestNative' -args -cases $(CASES) -wazero $(WAZERO) -worlds 1000

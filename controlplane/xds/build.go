@@ -96,6 +96,7 @@ func (m *Mesh) Build(proxy mesh.Name) Resources {
 	b := builder{mesh: m, snapshot: m.snapshot, workload: w, settings: m.settings, out: r}
 	b.outbound()
 	b.inbound()
+	b.filters()
 	b.runtime()
 	return r
 }

@@ -19,16 +19,22 @@ import (
 // inbound makes, for each port of the workload, a listener that speaks mutual
 // TLS with other sidecars and hands what the policy allows to the application.
 func (b *builder) inbound() {
-	requests, connections := false, false
 	for _, port := range b.workload.Ports {
 		name := "inbound|" + strconv.Itoa(int(port.Port))
 		b.add(ListenerType, name, b.inboundListener(port, name))
 		b.add(ClusterType, name, b.application(port, name))
-		requests = requests || !port.Protocol.Opaque()
-		connections = connections || port.Protocol.Opaque()
 	}
+}
+
+// filters makes what the sidecar discovers by name: all that names a module.
+func (b *builder) filters() {
 	if b.settings.Module == "" || len(b.workload.Ports) == 0 {
 		return
+	}
+	requests, connections := false, false
+	for _, port := range b.workload.Ports {
+		requests = requests || !port.Protocol.Opaque()
+		connections = connections || port.Protocol.Opaque()
 	}
 	table := b.mesh.table(b.workload.ServiceAccount)
 	if requests {

@@ -32,11 +32,11 @@ func Merge(automata []*Automaton) []*Union {
 // single is the union of one automaton.
 func single(a *Automaton, number uint32) *Union {
 	if len(a.accepting) == 0 {
-		return &Union{width: 1, next: []uint16{dead}, sets: [][]uint32{nil}, accepting: []uint16{0}}
+		return &Union{width: 1, next: []uint16{dead}, setEnds: []uint32{0}, accepting: []uint16{0}}
 	}
 	u := &Union{
 		classes: a.classes, width: a.width, start: uint16(a.state(a.start)),
-		next: make([]uint16, len(a.next)), sets: [][]uint32{nil, {number}}, accepting: make([]uint16, len(a.accepting)),
+		next: make([]uint16, len(a.next)), members: []uint32{number}, setEnds: []uint32{0, 1}, accepting: make([]uint16, len(a.accepting)),
 	}
 	for i, row := range a.next {
 		u.next[i] = uint16(a.state(row))
@@ -112,7 +112,7 @@ func newProduct(a, b *Union, limit int) *product {
 		a: a, b: b, limit: limit, pairs: []uint32{pairOf(dead, dead)},
 		known:    map[uint32]uint16{pairOf(dead, dead): dead},
 		knownSet: map[uint32]uint16{pairOf(0, 0): 0},
-		out:      &Union{sets: [][]uint32{nil}},
+		out:      &Union{setEnds: []uint32{0}},
 	}
 	classes := map[uint32]uint8{}
 	for c := range p.out.classes {
@@ -168,9 +168,8 @@ func (p *product) number(pair uint32) uint16 {
 func (p *product) set(a, b uint16) uint16 {
 	n, ok := p.knownSet[pairOf(a, b)]
 	if !ok {
-		n = uint16(len(p.out.sets))
+		n = p.out.addSet(joinSorted(p.a.set(a), p.b.set(b)))
 		p.knownSet[pairOf(a, b)] = n
-		p.out.sets = append(p.out.sets, joinSorted(p.a.sets[a], p.b.sets[b]))
 	}
 	return n
 }

@@ -17,9 +17,11 @@ type Union struct {
 	width   int
 	// next holds the state after reading a byte, at state*width+class.
 	next []uint16
-	// sets are the distinct sets of automata that accept, each ascending; the
-	// first is the empty one. accepting tells which one a state stands for.
-	sets      [][]uint32
+	// members are the distinct sets of automata that accept, each ascending, one
+	// after the other; setEnds says where each ends, and the first is the empty
+	// one. accepting tells which one a state stands for.
+	members   []uint32
+	setEnds   []uint32
 	accepting []uint16
 	start     uint16
 	// sinks is the number of states that no byte leaves. They come first, the dead
@@ -39,7 +41,21 @@ func (u *Union) Match(s string) []uint32 {
 	for i := 0; i < len(s) && state >= u.sinks; i++ {
 		state = next[int(state)*u.width+int(u.classes[s[i]])]
 	}
-	return u.sets[u.accepting[state]]
+	return u.set(u.accepting[state])
+}
+
+func (u *Union) set(n uint16) []uint32 {
+	if n == 0 {
+		return nil
+	}
+	return u.members[u.setEnds[n-1]:u.setEnds[n]]
+}
+
+// addSet returns the number of a set that is not there yet.
+func (u *Union) addSet(set []uint32) uint16 {
+	u.members = append(u.members, set...)
+	u.setEnds = append(u.setEnds, uint32(len(u.members)))
+	return uint16(len(u.setEnds) - 1)
 }
 
 // Transitions returns states times byte classes: the measure of what a union
@@ -64,9 +80,9 @@ func (u *Union) arrange() *Union {
 	}
 	out := &Union{
 		classes: u.classes, width: u.width, start: numbers[u.start],
-		next: make([]uint16, 0, len(order)*u.width), sets: [][]uint32{nil},
+		next: make([]uint16, 0, len(order)*u.width), setEnds: []uint32{0},
 	}
-	setNumbers := make([]uint16, len(u.sets))
+	setNumbers := make([]uint16, len(u.setEnds))
 	for _, s := range order {
 		row := int(s) * u.width
 		for _, to := range u.next[row : row+u.width] {
@@ -74,8 +90,7 @@ func (u *Union) arrange() *Union {
 		}
 		set := u.accepting[s]
 		if set != 0 && setNumbers[set] == 0 {
-			setNumbers[set] = uint16(len(out.sets))
-			out.sets = append(out.sets, u.sets[set])
+			setNumbers[set] = out.addSet(u.set(set))
 		}
 		out.accepting = append(out.accepting, setNumbers[set])
 	}

@@ -199,7 +199,7 @@ func checkDecodeUnion(t *testing.T, b []byte, texts ...string) {
 		for i := range len(s) {
 			state = u.next[int(state)*u.width+int(u.classes[s[i]])]
 		}
-		if want := u.sets[u.accepting[state]]; !slices.Equal(u.Match(s), want) {
+		if want := u.set(u.accepting[state]); !slices.Equal(u.Match(s), want) {
 			t.Fatalf("%q: %v, step by step %v", s, u.Match(s), want)
 		}
 	}

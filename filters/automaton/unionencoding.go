@@ -27,7 +27,7 @@ func (u *Union) AppendTo(b []byte) []byte {
 		b = appendNumber(b, int(set))
 		if int(set) == described {
 			described++
-			b = appendSet(b, u.sets[set])
+			b = appendSet(b, u.set(set))
 		}
 		if s != dead {
 			b = u.appendRow(b, s)
@@ -105,7 +105,7 @@ func DecodeUnion(b []byte, automata int) (u *Union, rest []byte, ok bool) {
 		return nil, nil, false
 	}
 	r.u = &Union{
-		classes: classes, width: width, start: uint16(start), sets: [][]uint32{nil},
+		classes: classes, width: width, start: uint16(start), setEnds: []uint32{0},
 		next: make([]uint16, states*width), accepting: make([]uint16, states),
 	}
 	for s := 0; s < states && r.ok; s++ {
@@ -160,9 +160,9 @@ func (r *unionReader) number(limit int) int {
 }
 
 func (r *unionReader) state(s int) {
-	set := r.number(len(r.u.sets) + 1)
-	if r.ok && set == len(r.u.sets) {
-		r.u.sets = append(r.u.sets, r.set())
+	set := r.number(len(r.u.setEnds) + 1)
+	if r.ok && set == len(r.u.setEnds) {
+		r.u.addSet(r.set())
 	}
 	if s == dead {
 		r.ok = r.ok && set == 0

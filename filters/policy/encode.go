@@ -1,13 +1,6 @@
 package policy
 
-import (
-	"encoding/binary"
-	"maps"
-	"slices"
-	"strings"
-
-	"github.com/wasmesh/wasmesh/filters/automaton"
-)
+import "encoding/binary"
 
 // magic opens an encoded table; its last byte is the version of the layout. A
 // filter refuses a version it does not know and so keeps what it has.
@@ -36,7 +29,7 @@ func (t *Table) Encode() []byte {
 	}
 	w.count(len(t.grants))
 	for i := range t.grants {
-		w.grant(&t.grants[i])
+		w.grant(t, &t.grants[i])
 	}
 	w.sources(t)
 	return w
@@ -51,10 +44,11 @@ func (w *writer) text(s string) {
 	*w = append(*w, s...)
 }
 
-func (w *writer) grant(g *grant) {
-	w.text(g.name)
-	w.count(len(g.ports))
-	for _, p := range g.ports {
+func (w *writer) grant(t *Table, g *grant) {
+	w.text(t.text(g.name))
+	ports, matches := t.portsOf(g), t.matchesOf(g)
+	w.count(len(ports))
+	for _, p := range ports {
 		w.count(int(p.First))
 		w.count(int(p.Last))
 	}
@@ -63,43 +57,46 @@ func (w *writer) grant(g *grant) {
 		connections = 1
 	}
 	w.count(connections)
-	w.count(len(g.matches))
-	for i := range g.matches {
-		w.match(&g.matches[i])
+	w.count(len(matches))
+	for i := range matches {
+		w.match(t, &matches[i])
 	}
 }
 
-func (w *writer) match(m *match) {
-	w.text(m.name)
-	w.count(m.path + 1)
-	w.count(len(m.methods))
-	for _, method := range m.methods {
-		w.text(method)
+func (w *writer) match(t *Table, m *match) {
+	w.text(t.text(m.name))
+	w.count(int(m.path) + 1)
+	methods, headers := t.methodsOf(m), t.headersOf(m)
+	w.count(len(methods))
+	for _, method := range methods {
+		w.text(t.text(method))
 	}
-	w.count(len(m.headers))
-	for _, h := range m.headers {
-		w.text(h.name)
-		w.count(h.value)
+	w.count(len(headers))
+	for _, h := range headers {
+		w.text(t.text(h.name))
+		w.count(int(h.value))
 	}
 }
 
 // sources writes each list of grants once, and of the names what is new: most
 // begin with the trust domain and a namespace.
 func (w *writer) sources(t *Table) {
-	w.count(len(t.lists))
-	for _, list := range t.lists {
+	w.count(len(t.lists.ends))
+	for i := range t.lists.ends {
+		list := t.lists.list(uint32(i))
 		w.count(len(list))
 		for _, g := range list {
 			w.count(int(g))
 		}
 	}
-	w.count(len(t.bySource))
+	w.count(len(t.sources.ends))
 	last := ""
-	for _, name := range slices.Sorted(maps.Keys(t.bySource)) {
+	for i := range t.sources.ends {
+		name := t.sources.name(i)
 		n := shared(last, name)
 		w.count(n)
 		w.text(name[n:])
-		w.count(int(t.bySource[name]))
+		w.count(int(t.sources.lists[i]))
 		last = name
 	}
 }
@@ -111,148 +108,4 @@ func shared(last, name string) int {
 		n++
 	}
 	return n
-}
-
-// Decode reads an encoded table. False: it is not one, is of another version,
-// or is damaged; no part of it may then be used. The table keeps references
-// into the bytes, which must not change afterwards.
-func Decode(encoded []byte) (*Table, bool) {
-	if !strings.HasPrefix(string(encoded[:min(len(encoded), len(magic))]), magic) {
-		return nil, false
-	}
-	r := &reader{rest: encoded[len(magic):], ok: true}
-	t := &Table{}
-	for n := r.count(); n > 0 && r.ok; n-- {
-		t.values = append(t.values, r.automaton())
-	}
-	t.patterns = r.count()
-	for n := r.count(); n > 0 && r.ok; n-- {
-		t.paths = append(t.paths, r.union(t.patterns))
-	}
-	for n := r.count(); n > 0 && r.ok; n-- {
-		t.grants = append(t.grants, r.grant(len(t.values), t.patterns))
-	}
-	for n := r.count(); n > 0 && r.ok; n-- {
-		t.lists = append(t.lists, r.list(len(t.grants)))
-	}
-	t.bySource = r.sources(len(t.lists))
-	if !r.ok || len(r.rest) != 0 {
-		return nil, false
-	}
-	t.uses = t.indexPaths()
-	return t, true
-}
-
-// reader reads forward; the first damaged item clears ok for good, and reads
-// nothing more.
-type reader struct {
-	rest []byte
-	ok   bool
-}
-
-func (r *reader) fail() { r.rest, r.ok = nil, false }
-
-// number reads a varint that must be below limit.
-func (r *reader) number(limit int) int {
-	n, size := binary.Uvarint(r.rest)
-	if size <= 0 || n >= uint64(limit) {
-		r.fail()
-		return 0
-	}
-	r.rest = r.rest[size:]
-	return int(n)
-}
-
-// count reads the number of items that follow. Each takes a byte or more, so
-// more items than bytes is damage, and allocation stays proportional to input.
-func (r *reader) count() int { return r.number(len(r.rest) + 1) }
-
-func (r *reader) text() string {
-	n := r.count()
-	if n > len(r.rest) {
-		r.fail()
-		return ""
-	}
-	s := r.rest[:n]
-	r.rest = r.rest[n:]
-	return alias(s)
-}
-
-func (r *reader) automaton() *automaton.Automaton {
-	a, rest, ok := automaton.Decode(r.rest)
-	if !ok {
-		r.fail()
-		return nil
-	}
-	r.rest = rest
-	return a
-}
-
-func (r *reader) union(patterns int) *automaton.Union {
-	u, rest, ok := automaton.DecodeUnion(r.rest, patterns)
-	if !ok {
-		r.fail()
-		return nil
-	}
-	r.rest = rest
-	return u
-}
-
-func (r *reader) grant(values, patterns int) grant {
-	g := grant{name: r.text()}
-	for n := r.count(); n > 0 && r.ok; n-- {
-		first, last := r.number(1<<16), r.number(1<<16)
-		g.ports = append(g.ports, PortRange{uint16(first), uint16(last)})
-	}
-	g.connections = r.number(2) == 1
-	for n := r.count(); n > 0 && r.ok; n-- {
-		g.matches = append(g.matches, r.match(values, patterns))
-	}
-	return g
-}
-
-func (r *reader) match(values, patterns int) match {
-	m := match{name: r.text(), path: r.number(patterns+1) - 1}
-	for n := r.count(); n > 0 && r.ok; n-- {
-		m.methods = append(m.methods, r.text())
-	}
-	for n := r.count(); n > 0 && r.ok; n-- {
-		m.headers = append(m.headers, header{name: r.text(), value: r.number(values)})
-	}
-	return m
-}
-
-// sources copies the names, as they are not written in whole.
-func (r *reader) sources(lists int) map[string]uint32 {
-	n := r.count()
-	bySource := make(map[string]uint32, min(n, len(r.rest)/4)) // each takes four bytes or more
-	last := ""
-	for ; n > 0 && r.ok; n-- {
-		start := r.number(min(len(last), maxShared) + 1)
-		name := last[:start] + r.text()
-		// An empty one would be whoever has no certificate.
-		if name <= last || shared(last, name) != start {
-			r.fail()
-			break
-		}
-		last = name
-		if list := r.number(lists); r.ok {
-			bySource[name] = uint32(list)
-		}
-	}
-	return bySource
-}
-
-// list reads grants in ascending order, which Decide relies on.
-func (r *reader) list(grants int) []uint32 {
-	var list []uint32
-	for n := r.count(); n > 0 && r.ok; n-- {
-		g := r.number(grants)
-		if len(list) > 0 && uint32(g) <= list[len(list)-1] {
-			r.fail()
-			break
-		}
-		list = append(list, uint32(g))
-	}
-	return list
 }

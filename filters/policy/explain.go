@@ -1,7 +1,5 @@
 package policy
 
-import "slices"
-
 // Explanation is a verdict with everything that led to it.
 type Explanation struct {
 	Verdict Verdict
@@ -34,11 +32,11 @@ func (t *Table) Explain(r Request) Explanation {
 	for i := range t.grants {
 		g := &t.grants[i]
 		switch {
-		case len(g.matches) == 0: // says nothing of requests
-		case !slices.Contains(mine, uint32(i)):
-			e.Trials = append(e.Trials, Trial{Rule: g.name, Failed: ReasonSource})
-		case !g.covers(r.Port):
-			e.Trials = append(e.Trials, Trial{Rule: g.name, Failed: ReasonPort})
+		case len(t.matchesOf(g)) == 0: // says nothing of requests
+		case !contains(mine, uint32(i)):
+			e.Trials = append(e.Trials, Trial{Rule: t.text(g.name), Failed: ReasonSource})
+		case !t.covers(g, r.Port):
+			e.Trials = append(e.Trials, Trial{Rule: t.text(g.name), Failed: ReasonPort})
 		default:
 			e.Trials = append(e.Trials, t.trials(g, holds, &r)...)
 		}
@@ -52,11 +50,11 @@ func (t *Table) ExplainConnection(peer string, port uint16) Explanation {
 	mine := t.grantsOf(peer)
 	for i := range t.grants {
 		g := &t.grants[i]
-		trial := Trial{Rule: g.name}
+		trial := Trial{Rule: t.text(g.name)}
 		switch {
-		case !slices.Contains(mine, uint32(i)):
+		case !contains(mine, uint32(i)):
 			trial.Failed = ReasonSource
-		case !g.carries(port):
+		case !t.carries(g, port):
 			trial.Failed = ReasonPort
 		}
 		e.Trials = append(e.Trials, trial)
@@ -79,22 +77,23 @@ func (t *Table) holding(path Path) []bool {
 
 func (t *Table) trials(g *grant, holds []bool, r *Request) []Trial {
 	var out []Trial
-	for i := range g.matches {
-		out = append(out, t.trial(g, &g.matches[i], holds, r))
+	matches := t.matchesOf(g)
+	for i := range matches {
+		out = append(out, t.trial(g, &matches[i], holds, r))
 	}
 	return out
 }
 
 func (t *Table) trial(g *grant, m *match, holds []bool, r *Request) Trial {
-	trial := Trial{Rule: g.name, Match: m.name, Failed: ReasonPath}
+	trial := Trial{Rule: t.text(g.name), Match: t.text(m.name), Failed: ReasonPath}
 	if m.path != anyPath && !holds[m.path] {
 		return trial
 	}
 	trial.Failed = t.failed(m, r)
 	if trial.Failed == ReasonHeader {
-		for i := range m.headers {
-			if !t.allowsHeader(&m.headers[i], r.Headers) {
-				trial.Header = m.headers[i].name
+		for _, h := range t.headersOf(m) {
+			if !t.allowsHeader(h, r.Headers) {
+				trial.Header = t.text(h.name)
 				break
 			}
 		}

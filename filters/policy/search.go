@@ -1,10 +1,6 @@
 package policy
 
-import (
-	"slices"
-
-	"github.com/wasmesh/wasmesh/filters/automaton"
-)
+import "github.com/wasmesh/wasmesh/filters/automaton"
 
 // accepted are the patterns of one union that accept a path, ascending.
 type accepted struct{ literal, stripped []uint32 }
@@ -22,8 +18,7 @@ func accept(u *automaton.Union, path Path) accepted {
 // pattern returns the i-th pattern that accepts the literal reading, and whether
 // it accepts the other one too.
 func (a accepted) pattern(i int) (pattern uint32, both bool) {
-	_, both = slices.BinarySearch(a.stripped, a.literal[i])
-	return a.literal[i], both
+	return a.literal[i], contains(a.stripped, a.literal[i])
 }
 
 // search looks for the first match, in the table's order, that allows a request.
@@ -42,12 +37,12 @@ type search struct {
 
 // path tries every match whose path clause holds.
 func (s *search) path(path Path) {
-	s.try(s.table.uses[s.table.patterns])
+	s.try(s.table.usesOf(s.table.patterns))
 	for _, u := range s.table.paths {
 		a := accept(u, path)
 		for i := range a.literal {
 			if pattern, both := a.pattern(i); both {
-				s.try(s.table.uses[pattern])
+				s.try(s.table.usesOf(int(pattern)))
 			}
 		}
 	}
@@ -59,7 +54,7 @@ func (s *search) path(path Path) {
 func (s *search) try(uses []use) {
 	if len(uses) <= len(s.mine) {
 		for _, u := range uses {
-			if _, mine := slices.BinarySearch(s.mine, u.grant); mine && s.end(u) {
+			if contains(s.mine, u.grant) && s.end(u) {
 				return
 			}
 		}
@@ -90,14 +85,14 @@ func firstOf(uses []use, g uint32) int {
 // end looks at one match and reports whether those behind it need not be looked
 // at.
 func (s *search) end(u use) bool {
-	if s.found && !u.before(s.first) {
+	if s.found && u.match >= s.first.match {
 		return true
 	}
-	g := &s.table.grants[u.grant]
-	if !g.covers(s.request.Port) {
+	t := s.table
+	if !t.covers(&t.grants[u.grant], s.request.Port) {
 		return false
 	}
-	failed := s.table.failed(&g.matches[u.match], &s.request)
+	failed := t.failed(&t.matches[u.match], &s.request)
 	if failed != ReasonNone {
 		s.furthest = further(s.furthest, failed)
 		return false
