@@ -3,7 +3,7 @@
 GO ?= go
 MODULE = bin/mesh.wasm
 
-.PHONY: all build module envoy demo demo-check test conformance check bench fuzz fuzz-long fuzz-mutants clean
+.PHONY: all build module envoy demo demo-check test outages conformance check bench fuzz fuzz-long fuzz-mutants clean
 
 # How long each decoder is fuzzed; how many cases the long comparison has, and
 # that wazero sees the cases of every nth world.
@@ -31,6 +31,10 @@ demo-check: build
 
 test: build
 	./.ci/test
+
+# The long form: a minute without a control plane, five rounds of kills, limits on time.
+outages: build
+	cd tests/outages && $(GO) test -count=1 -v -timeout 30m -run . -args -long
 
 # From the package's own folder, where go test shows what the test prints.
 conformance:
