@@ -38,10 +38,17 @@ var places = []place{
 	{poison: "tick", served: true},
 }
 
-// TestPoisonedRequests prints, for each callback, what the poisoned stream got,
-// what others got meanwhile, and for how long.
-func TestPoisonedRequests(t *testing.T) {
+// TestPoison has one mesh for all: each poison has to leave it as it was.
+func TestPoison(t *testing.T) {
 	openLab(t, poisoned(t))
+	t.Run("requests", testPoisonedRequests)
+	t.Run("again and again", testPoisonAgain)
+	t.Run("connections", testPoisonedConnections)
+}
+
+// testPoisonedRequests prints, for each callback, what the poisoned stream got,
+// what others got meanwhile, and for how long.
+func testPoisonedRequests(t *testing.T) {
 	kept := &http.Transport{}
 	defer kept.CloseIdleConnections()
 	o := startOthers(func(int) got { return request(kept, allowedPath, "") })
@@ -74,10 +81,9 @@ func TestPoisonedRequests(t *testing.T) {
 	}
 }
 
-// TestPoisonAgainAndAgain: a caller that may call at all can keep the sidecar of
+// testPoisonAgain: a caller that may call at all can keep the sidecar of
 // its destination from serving, and never opens it.
-func TestPoisonAgainAndAgain(t *testing.T) {
-	openLab(t, poisoned(t))
+func testPoisonAgain(t *testing.T) {
 	kept, fresh := &http.Transport{}, &http.Transport{DisableKeepAlives: true}
 	defer kept.CloseIdleConnections()
 	o := startOthers(func(turn int) got {
