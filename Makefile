@@ -3,7 +3,13 @@
 GO ?= go
 MODULE = bin/mesh.wasm
 
-.PHONY: all build module envoy demo demo-check test outages conformance check bench fuzz fuzz-long fuzz-mutants clean
+# The same source by the second compiler. `make TARGET TINYGO=1` builds it; once
+# it is there it is kept up to date, and `make demo` runs it.
+TINYGO ?=
+LIGHT = bin/mesh-tinygo.wasm
+JUDGED = $(if $(TINYGO),$(LIGHT),$(MODULE))
+
+.PHONY: all build module modules envoy demo demo-check test outages conformance identity check bench lightness swaps fuzz fuzz-long fuzz-mutants clean
 
 # How long each decoder is fuzzed; how many cases the long comparison has, and
 # that wazero sees the cases of every nth world.
@@ -13,12 +19,17 @@ WAZERO ?= 1
 
 all: build
 
-build: module
+build: modules
 	$(GO) build -o bin/ . ./injector/wasmesh-sidecar
 	$(GO) build -o bin/bookstore-app ./examples/bookstore/app
 
 module:
 	GOOS=wasip1 GOARCH=wasm $(GO) build -buildmode=c-shared -trimpath -o $(MODULE) ./filters/modules/mesh
+
+modules: module $(if $(TINYGO),$(LIGHT),$(wildcard $(LIGHT)))
+
+$(LIGHT): .ci/tinygo .ci/wasm-opt filters/modules/proxywasm.json go.mod go.sum $(shell find filters -name '*.go')
+	./.ci/tinygo $@ ./filters/modules/mesh
 
 envoy: build
 	bin/wasmesh envoy --tools .tools
@@ -30,24 +41,37 @@ demo-check: build
 	$(GO) run ./tests/democheck
 
 test: build
-	./.ci/test
+	WASMESH_MODULE=$(CURDIR)/$(JUDGED) ./.ci/test
 
 # The long form: a minute without a control plane, five rounds of kills, limits on time.
-outages: build
-	cd tests/outages && $(GO) test -count=1 -v -timeout 30m -run . -args -long
+outages: modules
+	cd tests/outages && $(if $(TINYGO),WASMESH_MODULE=$(CURDIR)/$(LIGHT)) $(GO) test -count=1 -v -timeout 30m -run . -args -long
 
 # From the package's own folder, where go test shows what the test prints.
-conformance:
-	cd tests/conformance && $(GO) test -count=1 -timeout 5m
+conformance: modules
+	cd tests/conformance && $(if $(TINYGO),WASMESH_MODULE=$(CURDIR)/$(LIGHT)) $(GO) test -count=1 -timeout 5m
+
+# Certificates that live longer, and more handshakes, than in make test.
+identity: modules
+	cd tests/identity && $(if $(TINYGO),WASMESH_MODULE=$(CURDIR)/$(LIGHT)) $(GO) test -count=1 -v -timeout 20m -args -life 2m -rate 500
 
 check:
 	./.ci/check
 
+# What each build of the module costs an Envoy, and five million requests.
+lightness:
+	$(MAKE) build TINYGO=1
+	$(GO) run ./tests/lightness $(LIGHT) $(MODULE)
+
 bench: build
-	$(GO) run ./tests/bench
+	$(GO) run ./tests/bench $(if $(TINYGO),-module Go=$(MODULE) -module TinyGo=$(LIGHT))
 
 fuzz:
 	./.ci/fuzz $(FUZZTIME)
+
+# 300 swaps of the module under load, in 10 to 20 minutes.
+swaps:
+	$(GO) test ./tests/delivery -count=1 -v -timeout 60m -run TestSwapsUnderLoad -args -swaps 300
 
 fuzz-long:
 	$(GO) test ./tests/differential -count=1 -v -timeout 180m -run 'TestLong|TestNative' -args -cases $(CASES) -wazero $(WAZERO) -worlds 1000

@@ -42,6 +42,9 @@ const usage = `wasmesh - a service mesh whose policies are Go code, run as Wasm 
   wasmesh ca rotate start|switch|finish|status  replace the root, in three steps that cut nobody off
   wasmesh status                                ask a running control plane
   wasmesh suggest [-f DIR]                      write the policy that allows what it has seen
+  wasmesh module push FILE IMAGE                put a filter module into a registry or OCI layout
+  wasmesh module pull IMAGE -o FILE             get one
+  wasmesh module inspect FILE|IMAGE             say what one calls, and whether it starts
   wasmesh envoy                                 find or fetch Envoy, print its path
 
 Each command tells its flags with -h.
@@ -57,7 +60,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	commands := map[string]command{
 		"demo": runDemo, "check": runCheck, "explain": runExplain, "xds": runXDS, "hosts": runHosts,
 		"controlplane": runControlPlane, "token": runToken, "ca": runCA, "status": runStatus, "suggest": runSuggest, "envoy": runEnvoy,
-		inspect.Argument: runInspection,
+		"module": runModule, inspect.Argument: runInspection,
 	}
 	if len(args) == 0 {
 		fmt.Fprint(stderr, usage)

@@ -97,14 +97,19 @@ func rotate(ctx context.Context, socket string, step ca.Step, force bool) (r ca.
 }
 
 func printRotation(w io.Writer, r ca.Rotation) error {
-	fmt.Fprintf(w, "last step %s, next step %s\nsigner  %s, until %s\n", r.Last, r.Next, r.Signer.Name, r.Signer.Expires.Format(time.DateOnly))
+	if r.Last == ca.Finish {
+		fmt.Fprintf(w, "no rotation is under way; the first step is %s\n", r.Next)
+	} else {
+		fmt.Fprintf(w, "a rotation is under way: the last step was %s, the next is %s\n", r.Last, r.Next)
+	}
+	fmt.Fprintf(w, "signer  %s, until %s\n", r.Signer.Name, r.Signer.Expires.Format(time.DateOnly))
 	for _, root := range r.Trusted {
 		fmt.Fprintf(w, "trusted %s, until %s, %s\n", root.Name, root.Expires.Format(time.DateOnly), root.Fingerprint)
 	}
 	for _, waiting := range r.Waiting {
 		fmt.Fprintf(w, "not ready for %s: %s: %s\n", r.Next, waiting.Workload, waiting.Cause)
 	}
-	if len(r.Waiting) == 0 {
+	if len(r.Waiting) == 0 && r.Last != ca.Finish {
 		fmt.Fprintf(w, "everyone is ready for %s\n", r.Next)
 	}
 	return nil

@@ -9,14 +9,11 @@ import (
 	"github.com/wasmesh/wasmesh/controlplane/ca"
 )
 
-// The control plane's own process makes the steps of a rotation: it alone knows
-// what each sidecar said it holds, and it alone signs.
-const (
-	// RotationPath answers GET with a ca.Rotation and POST, with the parameters step
-	// and force, after it has made a step. A step that cannot be made is a Refusal
-	// with the status 409.
-	RotationPath = "/ca/rotation"
-)
+// RotationPath, on the status socket, answers GET with a ca.Rotation, and POST,
+// with the parameters step and force, after it has made a step; one that cannot
+// be made is a Refusal with the status 409. The running control plane makes the
+// steps: it alone signs, and knows what each sidecar said it holds.
+const RotationPath = "/ca/rotation"
 
 // Refusal says why a step was not made.
 type Refusal struct {

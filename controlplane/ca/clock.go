@@ -21,7 +21,7 @@ var ErrClock = errors.New("the clock of this machine and that of the control pla
 
 // Tolerated is the skew that leaves of a lifetime bear. A machine whose clock is
 // ahead sees its peers' leaves end that much earlier; as they are renewed after
-// 55 % of their life at the latest, two fifths are left to it.
+// half of their life, two fifths are left to it.
 func Tolerated(lifetime time.Duration) time.Duration {
 	return min(MaxSkew, lifetime*2/5)
 }

@@ -121,7 +121,7 @@ func (a *Authority) Revoke(workload mesh.Name) (bool, error) {
 	if _, err := Label(workload, KindWorkload); err != nil {
 		return false, err
 	}
-	err := os.Remove(a.credentialPath(workload))
+	err := durable.Remove(a.credentialPath(workload))
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"time"
 )
 
@@ -39,6 +40,9 @@ type earlier struct {
 }
 
 const (
+	// backdateRoot lets even a control plane whose clock was set back right after
+	// it founded the mesh accept its own root.
+	backdateRoot = 24 * time.Hour
 	// bridgeLifetime is how long a workload may have been off during a whole
 	// rotation and come back without a new token. Tokens live shorter.
 	bridgeLifetime = 30 * 24 * time.Hour
@@ -68,7 +72,7 @@ func newRoot(trustDomain string, now time.Time) (*x509.Certificate, *ecdsa.Priva
 		// for the issuer.
 		Subject:               pkix.Name{CommonName: fmt.Sprintf("wasmesh root %s %.8x", now.UTC().Format(time.DateOnly), number)},
 		URIs:                  []*url.URL{{Scheme: "spiffe", Host: trustDomain}},
-		NotBefore:             now.Add(-backdate),
+		NotBefore:             now.Add(-backdateRoot),
 		NotAfter:              now.Add(RootLifetime),
 		IsCA:                  true,
 		BasicConstraintsValid: true,
@@ -93,12 +97,13 @@ func (r *roots) bridgeTo(next *x509.Certificate, now time.Time) (*x509.Certifica
 		until = r.signer.NotAfter
 	}
 	return certify(&x509.Certificate{
-		SerialNumber: serial(), Subject: next.Subject, URIs: next.URIs, NotBefore: now.Add(-backdate), NotAfter: until,
+		SerialNumber: serial(), Subject: next.Subject, URIs: next.URIs, NotBefore: now.Add(-backdateRoot), NotAfter: until,
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: next.KeyUsage, SubjectKeyId: next.SubjectKeyId,
 	}, r.signer, next.PublicKey, r.key)
 }
 
-// trusted are the roots that members trust, the one that signs first.
+// trusted are the roots that members trust, in an order that a switch of the
+// signer does not change: it is no news to them.
 func (r *roots) trusted() []*x509.Certificate {
 	out := []*x509.Certificate{r.signer}
 	if r.next != nil {
@@ -109,6 +114,7 @@ func (r *roots) trusted() []*x509.Certificate {
 			out = append(out, e.root)
 		}
 	}
+	slices.SortFunc(out, func(a, b *x509.Certificate) int { return bytes.Compare(a.Raw, b.Raw) })
 	return out
 }
 

@@ -58,7 +58,7 @@ type Rotation struct {
 	// one that can follow.
 	Last, Next Step
 	Signer     Root
-	// Trusted are the roots that members trust, the signer first.
+	// Trusted are the roots that members trust.
 	Trusted []Root
 	// Waiting are those for whom Next comes too early, sorted.
 	Waiting []Waiting

@@ -21,9 +21,12 @@ type ServiceAnswer struct {
 	Allow bool
 	// Split is the TrafficSplit that applies and Match what the request met of
 	// it; empty if there is none.
-	Split  string `json:",omitempty"`
-	Match  string `json:",omitempty"`
-	Shares []Share
+	Split string `json:",omitempty"`
+	Match string `json:",omitempty"`
+	// Refused is why the caller's own sidecar refuses, before anything is sent:
+	// nothing of the kind could pass at any of the destinations.
+	Refused string `json:",omitempty"`
+	Shares  []Share
 }
 
 // Share is one backend and how many of such requests it gets.
@@ -55,6 +58,7 @@ func AskService(s *mesh.Snapshot, q Question) (ServiceAnswer, error) {
 		return ServiceAnswer{}, fmt.Errorf("service %s has %d ports, and %d is none of them; say which with --service %s:PORT", q.To, len(service.Ports), q.Port, q.To)
 	}
 	a := ServiceAnswer{From: q.From.String(), Service: q.To.String(), Port: q.Port, Method: q.Method, Target: q.Path, Shares: []Share{}}
+	a.Refused = string(s.Scope().Reach(q.From, q.To, port).Reason)
 	route := s.RouteConnection(q.To, q.Port)
 	if !port.Protocol.Opaque() {
 		if route, ok = s.Route(q.To, q.Port, policy.Request{Method: q.Method, Path: q.Path, Headers: q.Headers}); !ok {
@@ -122,8 +126,11 @@ func (a ServiceAnswer) String() string {
 		head = "partly allowed"
 	}
 	fmt.Fprintf(&b, "%s  %s -> service %s:%d %s\n", head, a.From, a.Service, a.Port, asked(a.Method, a.Target))
+	if a.Refused != "" && len(a.Shares) > 0 {
+		fmt.Fprintf(&b, "  refused by the caller's own sidecar (%s): nothing it could send here would pass\n", a.Refused)
+	}
 	switch {
-	case len(a.Shares) == 0:
+	case len(a.Shares) == 0: // looked at first, by either sidecar
 		fmt.Fprintf(&b, "  because: %s\n", because(policy.ReasonReject, Answer{}))
 	case a.Split == "":
 		b.WriteString("  no TrafficSplit applies; the service's own endpoints get\n")

@@ -60,6 +60,7 @@ func TestAskService(t *testing.T) {
     0 %     shop/root  allowed at shop/open:8080 by TrafficTarget shop/all
 `},
 		{"shop/v2", "GET", "/", `denied  shop/me -> service shop/v2:80 GET /
+  refused by the caller's own sidecar (source): nothing it could send here would pass
   no TrafficSplit applies; the service's own endpoints get
     100 %  shop/v2  denied at shop/shut:8080 because: no TrafficTarget has shop/shut as its destination, so nothing is granted to anyone
 `},

@@ -18,12 +18,16 @@ import (
 
 // state is everything the loop knows.
 type state struct {
-	snapshot *mesh.Snapshot
-	settings xds.Settings
-	streams  map[string]*stream
-	log      *slog.Logger
-	put      func(ctx context.Context, key string, r xds.Resources) error
-	drop     func(key string)
+	// mesh builds what proxies should have; nil until something is published.
+	mesh    *xds.Mesh
+	streams map[string]*stream
+	log     *slog.Logger
+	// soonest is when the next offer is due; zero: none is.
+	soonest time.Time
+	// tell makes the state known to others.
+	tell func()
+	put  func(ctx context.Context, key string, r xds.Resources) error
+	drop func(key string)
 }
 
 // stream is one proxy's stream. A proxy that reconnects is a new one.
@@ -39,10 +43,17 @@ type stream struct {
 	// held: the proxy refused a part of this step, so that what builds on it must
 	// not follow. The next publication tries again.
 	held bool
+	// reached: current is desired. To compare them takes time, and the state is
+	// told after every answer of any proxy.
+	reached bool
+	// bytes counts what was sent.
+	bytes uint64
 	// sent are the responses of a type that have no answer yet, oldest first: a
 	// proxy may be sent a second one before it has answered the first.
 	sent     map[string][]delivery
 	refusals map[string][]Refusal // by type
+	// offers are of filters, by name.
+	offers map[string]offer
 	// tell bounds the lines about its refusals.
 	tell door.Teller
 }
@@ -51,6 +62,7 @@ type stream struct {
 type delivery struct {
 	nonce string
 	names []string
+	size  int
 }
 
 // event is something that happened, applied by the loop.
@@ -64,9 +76,16 @@ type published struct {
 }
 
 func (e published) apply(ctx context.Context, s *state) error {
-	s.snapshot, s.settings = e.snapshot, e.settings
-	for _, key := range slices.Sorted(maps.Keys(s.streams)) {
-		if err := s.want(ctx, key); err != nil {
+	s.mesh = xds.Prepare(e.snapshot, e.settings, s.mesh)
+	keys := slices.Sorted(maps.Keys(s.streams))
+	for _, key := range keys {
+		s.aim(key)
+	}
+	// Who has seen one proxy take an edit must not find another settled that has
+	// not been sent it yet.
+	s.tell()
+	for _, key := range keys {
+		if err := s.pursue(ctx, key); err != nil {
 			return err
 		}
 	}
@@ -83,10 +102,11 @@ func (e opened) apply(ctx context.Context, s *state) error {
 	s.streams[e.key] = &stream{
 		proxy: e.proxy, since: e.at, sent: map[string][]delivery{}, refusals: map[string][]Refusal{},
 	}
-	if s.snapshot == nil {
+	if s.mesh == nil {
 		return nil
 	}
-	return s.want(ctx, e.key)
+	s.aim(e.key)
+	return s.pursue(ctx, e.key)
 }
 
 type closed struct{ key string }
@@ -105,6 +125,7 @@ type sent struct {
 func (e sent) apply(_ context.Context, s *state) error {
 	if st, ok := s.streams[e.key]; ok {
 		st.sent[e.typeURL] = append(st.sent[e.typeURL], e.delivery)
+		st.bytes += uint64(e.delivery.size)
 	}
 	return nil
 }
@@ -129,10 +150,16 @@ func (e answered) apply(ctx context.Context, s *state) error {
 		delete(st.waiting[e.typeURL], name)
 	}
 	st.accept(e.typeURL, names) // what is refused again is told anew
+	if e.typeURL == xds.FilterType {
+		st.settleOffers(names)
+	}
 	if e.cause == "" {
 		return s.advance(ctx, e.key)
 	}
 	names = blamed(names, e.cause)
+	if e.typeURL == xds.FilterType {
+		s.refuse(st, names, e.at)
+	}
 	st.held = st.held || e.typeURL != xds.FilterType
 	st.refusals[e.typeURL] = append(st.refusals[e.typeURL], Refusal{Type: e.typeURL, Resources: names, Cause: e.cause, At: e.at})
 	st.tell.Warn(s.log, e.at, "a proxy refused its configuration and keeps what it had",
@@ -174,14 +201,21 @@ func (st *stream) accept(typeURL string, names []string) {
 	st.refusals[typeURL] = left
 }
 
-// want sets what a stream should have in the end. Policies go at once: a
-// revocation waits for no cluster.
-func (s *state) want(ctx context.Context, key string) error {
+// aim sets what a stream should have in the end.
+func (s *state) aim(key string) {
 	st := s.streams[key]
-	st.desired = xds.Build(s.snapshot, st.proxy, s.settings)
+	st.desired = s.mesh.Build(st.proxy)
+	st.number()
 	st.held = false
+	st.reached = st.current != nil && equal(st.current, st.desired)
+}
+
+// pursue sends what can go at once. Policies can: a revocation waits for no
+// cluster.
+func (s *state) pursue(ctx context.Context, key string) error {
+	st := s.streams[key]
 	if st.current == nil {
-		st.current = st.desired
+		st.current, st.reached = st.desired, true
 		st.waiting = changed(nil, st.desired)
 		if err := st.forgetBrought(); err != nil {
 			return err
@@ -191,6 +225,7 @@ func (s *state) want(ctx context.Context, key string) error {
 	if filters := st.desired[xds.FilterType]; !maps.EqualFunc(filters, st.current[xds.FilterType], sameMessage) {
 		st.current = maps.Clone(st.current)
 		st.current[xds.FilterType] = filters
+		st.reached = equal(st.current, st.desired)
 		if err := s.put(ctx, key, st.current); err != nil {
 			return err
 		}
@@ -201,10 +236,11 @@ func (s *state) want(ctx context.Context, key string) error {
 // advance takes the steps that nothing stands in the way of.
 func (s *state) advance(ctx context.Context, key string) error {
 	st := s.streams[key]
-	for !st.held && !st.isWaiting() && !equal(st.current, st.desired) {
+	for !st.held && !st.isWaiting() && !st.reached {
 		step := next(st.current, st.desired)
 		st.waiting = changed(st.current, step)
 		st.current = step
+		st.reached = equal(st.current, st.desired)
 		if err := s.put(ctx, key, step); err != nil {
 			return err
 		}
@@ -230,7 +266,7 @@ func (s *state) proxies() []Proxy {
 	var out []Proxy
 	for _, key := range slices.Sorted(maps.Keys(s.streams)) {
 		st := s.streams[key]
-		p := Proxy{Name: st.proxy, Since: st.since, Settled: !st.isWaiting() && equal(st.current, st.desired)}
+		p := Proxy{Name: st.proxy, Since: st.since, Sent: st.bytes, Settled: !st.isWaiting() && st.reached}
 		for _, typeURL := range slices.Sorted(maps.Keys(st.refusals)) {
 			p.Refusals = append(p.Refusals, st.refusals[typeURL]...)
 		}

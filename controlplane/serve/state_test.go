@@ -34,6 +34,7 @@ func newDesk(t *testing.T) *desk {
 			return nil
 		},
 		drop: func(string) {},
+		tell: func() {},
 	}
 	return d
 }
@@ -49,7 +50,7 @@ func (d *desk) do(e event) {
 func (d *desk) answer(typeURL, cause string, names ...string) {
 	d.nonce++
 	n := string(rune('a' + d.nonce))
-	d.do(sent{"p#1", typeURL, delivery{n, names}})
+	d.do(sent{"p#1", typeURL, delivery{nonce: n, names: names}})
 	d.do(answered{key: "p#1", typeURL: typeURL, nonce: n, cause: cause, at: time.Unix(1, 0)})
 }
 
@@ -75,6 +76,9 @@ func meshOf(services ...string) *mesh.Snapshot {
 		Loopback: netip.MustParsePrefix("127.31.0.0/16"),
 		Ports:    []mesh.WorkloadPort{{Port: 80, Protocol: mesh.HTTP1}},
 	}}}
+	s.Access = []mesh.Access{{ServiceAccount: caller, Grants: []policy.Grant{{
+		Name: "shop/itself", Sources: []string{mesh.SPIFFEID("test", caller)}, Ports: []policy.PortRange{policy.EveryPort()}, Matches: []policy.Match{{Name: "any"}},
+	}}}}
 	for i, name := range services {
 		s.Services = append(s.Services, mesh.Service{
 			Name: mesh.Name{Namespace: "shop", Name: name}, Offset: uint16(0x0101 + i),
@@ -179,7 +183,7 @@ func TestAnswerToAnOlderResponseCountsForNothing(t *testing.T) {
 	d := newDesk(t)
 	open(d, meshOf("a"))
 	d.do(published{meshOf("b"), xds.Settings{Module: "00"}})
-	d.do(sent{"p#1", xds.ClusterType, delivery{"new", []string{outbound("b")}}})
+	d.do(sent{"p#1", xds.ClusterType, delivery{nonce: "new", names: []string{outbound("b")}}})
 	d.do(answered{key: "p#1", typeURL: xds.ClusterType, nonce: "old"})
 	if !d.state.streams["p#1"].waiting[xds.ClusterType][outbound("b")] {
 		t.Error("an old nonce acknowledged a new response")
@@ -207,7 +211,7 @@ func TestTwoResponsesOfOneTypeAreBothAnswered(t *testing.T) {
 		d.answer(typeURL, "", d.waitingFor(typeURL)...)
 	}
 	for _, name := range d.waitingFor(xds.FilterType) {
-		d.do(sent{"p#1", xds.FilterType, delivery{"of " + name, []string{name}}})
+		d.do(sent{"p#1", xds.FilterType, delivery{nonce: "of " + name, names: []string{name}}})
 	}
 	names := d.waitingFor(xds.FilterType)
 	d.do(answered{key: "p#1", typeURL: xds.FilterType, nonce: "of " + names[0], cause: "bad", at: time.Unix(1, 0)})

@@ -18,8 +18,10 @@ import (
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/wasmesh/wasmesh/controlplane/mesh"
+	"github.com/wasmesh/wasmesh/controlplane/xds"
 	"github.com/wasmesh/wasmesh/filters/identity"
 )
 
@@ -172,6 +174,8 @@ type tap struct {
 	proxy  mesh.Name
 	visit  *visit
 	key    string
+	// introduced: it has asked for filters, and said which it has.
+	introduced bool
 	// asked is what the names cost that the proxy has asked for so far.
 	asked      int
 	unanswered unanswered
@@ -220,7 +224,8 @@ func (t *tap) RecvMsg(m any) error {
 		return t.refuse(err)
 	}
 	req.Node = &corev3.Node{Id: t.key}
-	if had := req.GetInitialResourceVersions(); len(had) > 0 {
+	if had := req.GetInitialResourceVersions(); len(had) > 0 || req.GetTypeUrl() == xds.FilterType && !t.introduced {
+		t.introduced = t.introduced || req.GetTypeUrl() == xds.FilterType
 		if err := t.server.send(t.ctx, brought{t.key, req.GetTypeUrl(), had}); err != nil {
 			return err
 		}
@@ -265,7 +270,7 @@ func (t *tap) SendMsg(m any) error {
 		if err := t.expect(resp.GetNonce()); err != nil {
 			return err
 		}
-		d := delivery{nonce: resp.GetNonce()}
+		d := delivery{nonce: resp.GetNonce(), size: proto.Size(resp)}
 		for _, r := range resp.GetResources() {
 			d.names = append(d.names, r.GetName())
 		}

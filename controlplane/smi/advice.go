@@ -9,14 +9,15 @@ import (
 
 	"github.com/wasmesh/wasmesh/controlplane/mesh"
 	"github.com/wasmesh/wasmesh/filters/pattern"
+	"github.com/wasmesh/wasmesh/filters/policy"
 )
 
 // Advice returns Warnings about what is in force as it is written but probably
 // not what its author meant: a path left open at its end (smi-rules 36), a match
-// with no condition at all (smi-rules 48) or with one that no request can meet,
-// and a target of which nothing is left. made is what Snapshot made of the same
-// objects. It is apart from Snapshot because it is for a person who asks, and
-// costs more compiling.
+// with no condition at all (smi-rules 48) or with one that no request can meet, a
+// target of which nothing is left, and a destination whose patterns are slow
+// together. made is what Snapshot made of the same objects. It is apart from
+// Snapshot because it is for a person who asks, and costs more compiling.
 func Advice(objects Objects, settings Settings, made *mesh.Snapshot) []mesh.Problem {
 	var out []mesh.Problem
 	for _, g := range objects.HTTPRouteGroups {
@@ -30,6 +31,7 @@ func Advice(objects Objects, settings Settings, made *mesh.Snapshot) []mesh.Prob
 		}
 	}
 	out = append(out, idleTargets(objects, made)...)
+	out = append(out, slowDestinations(made)...)
 	sortProblems(out)
 	return out
 }
@@ -97,6 +99,25 @@ func idleTargets(objects Objects, made *mesh.Snapshot) []mesh.Problem {
 				Try:   "Mend what is told of its parts, or remove it.",
 			})
 		}
+	}
+	return out
+}
+
+// slowDestinations finds those whose patterns could not be merged into one
+// automaton. They are right as they are; each request is read more than once.
+func slowDestinations(snapshot *mesh.Snapshot) []mesh.Problem {
+	var out []mesh.Problem
+	for _, a := range snapshot.Access {
+		table := policy.Compile(a.Grants)
+		if table.Passes() < 2 {
+			continue
+		}
+		out = append(out, mesh.Problem{
+			Object: mesh.Object{Kind: KindServiceAccount, Name: a.ServiceAccount}, Effect: mesh.Warning,
+			Cause: fmt.Sprintf("the %d path patterns granted here are too large together for one automaton, so every path is read %d times.",
+				table.Patterns(), table.Passes()),
+			Try: "Begin patterns with a fixed path: several that look for a word anywhere, as /.*word does, multiply.",
+		})
 	}
 	return out
 }

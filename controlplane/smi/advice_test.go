@@ -117,6 +117,19 @@ func TestTargetsThatGrantNothing(t *testing.T) {
 	})
 }
 
+// A destination whose patterns cannot be merged is named; others are not.
+func TestPatternsThatAreSlowTogether(t *testing.T) {
+	rules := target("t", toStore, byReader, "rules: [{kind: HTTPRouteGroup, name: books}]")
+	var words, plain []string
+	for i := range 24 {
+		words = append(words, fmt.Sprintf("{name: m%d, pathRegex: '/.*w%dq.*x%dy$'}", i, i, i))
+		plain = append(plain, fmt.Sprintf("{name: m%d, pathRegex: '/shop-%d/[^/]+/[0-9]+$'}", i, i))
+	}
+	wantProblems(t, advice(objects(t, shop+rules+group(words...)), settings),
+		"warning ServiceAccount store/store: the 28 path patterns granted here are too large together for one automaton, so every path is read ")
+	wantProblems(t, advice(objects(t, shop+rules+group(plain...)), settings))
+}
+
 func adviceOn(t *testing.T, match string) []string {
 	t.Helper()
 	var out []string

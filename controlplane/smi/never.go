@@ -14,10 +14,7 @@ import (
 // finds out. Paths are compared as policy.Normalize leaves them: some characters
 // are encoded by then, and some requests have been refused.
 func neverAPath(expr string) (why, try string, never bool) {
-	tree, err := syntax.Parse(expr, syntax.Perl)
-	if err != nil {
-		return "", "", false
-	}
+	tree := parsed(expr)
 	if first := firstLiteral(tree); first != "" && first[0] != '/' {
 		return "a path begins with a slash", "Begin it with one.", true
 	}
@@ -165,11 +162,7 @@ func firstLiteral(tree *syntax.Regexp) string {
 func adviseOnHeader(name, expr string) (mesh.Problem, bool) {
 	switch name = strings.ToLower(name); {
 	case name == "host":
-		tree, err := syntax.Parse(expr, syntax.Perl)
-		if err != nil {
-			return mesh.Problem{}, false
-		}
-		if literal, never := demanded(tree, impossibleInHost); never {
+		if literal, never := demanded(parsed(expr), impossibleInHost); never {
 			return mesh.Problem{
 				Cause: fmt.Sprintf("%q matches no host: hosts are compared in lower case and without a port, and it wants %q; the match grants nothing.", expr, literal),
 				Try:   "Write the name alone, in lower case.",

@@ -6,7 +6,8 @@ import (
 	"regexp/syntax"
 	"strings"
 	"unicode"
-	"unicode/utf8"
+
+	"github.com/wasmesh/wasmesh/filters/pattern"
 )
 
 // Proxies read the expressions of their routes as RE2 does in Latin-1, byte by
@@ -123,17 +124,17 @@ func (l runeLimit) class(pairs []rune) string {
 	var single strings.Builder
 	var longer []string
 	for i := 0; i+1 < len(pairs); i += 2 {
-		encodings(pairs[i], min(pairs[i+1], rune(l)), func(low, high []byte) {
-			if len(low) == 1 {
-				single.WriteString(byteRange(low[0], high[0]))
-				return
+		for _, encoding := range pattern.Encodings(pairs[i], min(pairs[i+1], rune(l))) {
+			if len(encoding) == 1 {
+				single.WriteString(byteRange(encoding[0]))
+				continue
 			}
 			text := ""
-			for j := range low {
-				text += "[" + byteRange(low[j], high[j]) + "]"
+			for _, r := range encoding {
+				text += "[" + byteRange(r) + "]"
 			}
 			longer = append(longer, text)
-		})
+		}
 	}
 	if single.Len() > 0 {
 		longer = append([]string{"[" + single.String() + "]"}, longer...)
@@ -147,11 +148,11 @@ func (l runeLimit) class(pairs []rune) string {
 	return "(?:" + strings.Join(longer, "|") + ")"
 }
 
-func byteRange(low, high byte) string {
-	if low == high {
-		return byteText(low)
+func byteRange(r pattern.ByteRange) string {
+	if r.Low == r.High {
+		return byteText(r.Low)
 	}
-	return byteText(low) + "-" + byteText(high)
+	return byteText(r.Low) + "-" + byteText(r.High)
 }
 
 // byteText keeps letters and digits readable.
@@ -162,40 +163,6 @@ func byteText(b byte) string {
 	return fmt.Sprintf(`\x%02x`, b)
 }
 
-// encodings cuts the runes from low to high into runs whose encodings are all
-// combinations of a range of bytes in each place. Surrogates have no encoding.
-func encodings(low, high rune, emit func(low, high []byte)) {
-	if low > high {
-		return
-	}
-	cut := func(last rune) {
-		encodings(low, last, emit)
-		encodings(last+1, high, emit)
-	}
-	for _, last := range []rune{0x7f, 0x7ff, 0xd7ff, 0xdfff, 0xffff} {
-		if low <= last && last < high {
-			cut(last)
-			return
-		}
-	}
-	if 0xd800 <= low && high <= 0xdfff {
-		return
-	}
-	for bits := 6; bits <= 18 && high > 0x7f; bits += 6 {
-		rest := rune(1)<<bits - 1
-		switch {
-		case low&^rest == high&^rest:
-		case low&rest != 0:
-			cut(low | rest)
-			return
-		case high&rest != rest:
-			cut(high&^rest - 1)
-			return
-		}
-	}
-	emit(utf8.AppendRune(nil, low), utf8.AppendRune(nil, high))
-}
-
 // maxProxyProgram bounds an expression for a proxy, in instructions: its matcher
 // gives up at about 350,000, and with it a whole route.
 const maxProxyProgram = 200_000
@@ -203,20 +170,15 @@ const maxProxyProgram = 200_000
 // proxyProgram estimates how many instructions a proxy makes of an expression.
 func proxyProgram(re *syntax.Regexp) int {
 	const perRange, perClass = 10, 40
-	n := 1
-	switch re.Op {
-	case syntax.OpLiteral:
-		n = perRange * len(re.Rune)
-	case syntax.OpCharClass:
-		n = perClass + perRange*len(re.Rune)/2
-	case syntax.OpAnyChar, syntax.OpAnyCharNotNL:
-		n = perClass
-	}
-	for _, sub := range re.Sub {
-		n = min(n+proxyProgram(sub), maxProxyProgram+1)
-	}
-	if re.Op == syntax.OpRepeat {
-		n *= max(re.Min+1, re.Max)
-	}
-	return min(n, maxProxyProgram+1)
+	return pattern.Weigh(re, maxProxyProgram, func(re *syntax.Regexp) int {
+		switch re.Op {
+		case syntax.OpLiteral:
+			return perRange * len(re.Rune)
+		case syntax.OpCharClass:
+			return perClass + perRange*len(re.Rune)/2
+		case syntax.OpAnyChar, syntax.OpAnyCharNotNL:
+			return perClass
+		}
+		return 1
+	})
 }

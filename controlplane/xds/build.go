@@ -52,24 +52,110 @@ type Settings struct {
 // Build returns the resources of one proxy. A proxy that the snapshot does not
 // know gets none: it stops serving.
 func Build(s *mesh.Snapshot, proxy mesh.Name, settings Settings) Resources {
+	return Prepare(s, settings, nil).Build(proxy)
+}
+
+// Mesh builds the resources of all proxies of one snapshot, each message that
+// proxies share once. It belongs to one goroutine.
+type Mesh struct {
+	snapshot *mesh.Snapshot
+	settings Settings
+	scope    *mesh.Scope
+	tables   map[mesh.Name][]byte
+	// kept and before are the messages of this Mesh and of the one before it.
+	kept, before map[resourceKey]proto.Message
+}
+
+// resourceKey names a message; proxy is empty for one that proxies share.
+type resourceKey struct {
+	proxy         mesh.Name
+	typeURL, name string
+}
+
+// Prepare returns what builds the proxies of s. before, if not nil, is what built
+// them last: a message that is the same again is then the very same value, so
+// that to compare two builds costs little where little changed.
+func Prepare(s *mesh.Snapshot, settings Settings, before *Mesh) *Mesh {
+	m := &Mesh{
+		snapshot: s, settings: settings, scope: s.Scope(),
+		tables: map[mesh.Name][]byte{}, kept: map[resourceKey]proto.Message{},
+	}
+	if before != nil {
+		m.before = before.kept
+	}
+	return m
+}
+
+// Build returns the resources of one proxy.
+func (m *Mesh) Build(proxy mesh.Name) Resources {
 	r := Resources{}
-	w, ok := s.Workload(proxy)
+	w, ok := m.snapshot.Workload(proxy)
 	if !ok {
 		return r
 	}
-	b := builder{snapshot: s, workload: w, settings: settings, out: r}
+	b := builder{mesh: m, snapshot: m.snapshot, workload: w, settings: m.settings, out: r}
 	b.outbound()
 	b.inbound()
+	b.filters()
 	b.runtime()
 	return r
 }
 
+// keep returns the message of the Mesh before where it is the same.
+func (m *Mesh) keep(key resourceKey, made proto.Message) proto.Message {
+	if old, ok := m.before[key]; ok && proto.Equal(old, made) {
+		made = old
+	}
+	m.kept[key] = made
+	return made
+}
+
+// share returns a message that all proxies get alike.
+func (m *Mesh) share(typeURL, name string, build func() proto.Message) proto.Message {
+	key := resourceKey{typeURL: typeURL, name: name}
+	if made, ok := m.kept[key]; ok {
+		return made
+	}
+	return m.keep(key, build())
+}
+
+// fixed returns a message that its name says everything about: it is not made
+// again where the Mesh before had it.
+func (m *Mesh) fixed(typeURL, name string, build func() proto.Message) proto.Message {
+	key := resourceKey{typeURL: typeURL, name: name}
+	made, ok := m.kept[key]
+	if !ok {
+		if made, ok = m.before[key]; !ok {
+			made = build()
+		}
+		m.kept[key] = made
+	}
+	return made
+}
+
+// table returns the policy at the workloads of an account, encoded.
+func (m *Mesh) table(account mesh.Name) []byte {
+	encoded, ok := m.tables[account]
+	if !ok {
+		encoded = m.scope.Table(account).Encode()
+		m.tables[account] = encoded
+	}
+	return encoded
+}
+
 // builder carries the inputs of one Build through its steps.
 type builder struct {
+	mesh     *Mesh
 	snapshot *mesh.Snapshot
 	workload mesh.Workload
 	settings Settings
 	out      Resources
+}
+
+// add puts a resource of this proxy alone into what is built.
+func (b *builder) add(typeURL, name string, made proto.Message) {
+	key := resourceKey{proxy: b.workload.Name, typeURL: typeURL, name: name}
+	b.out.add(typeURL, name, b.mesh.keep(key, made))
 }
 
 // Table returns the policy at a workload: what is granted to its account.

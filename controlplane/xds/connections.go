@@ -36,7 +36,7 @@ func guarded(port mesh.WorkloadPort, name string) *listenerv3.Filter {
 // one backend, chosen by weight (smi-rules 79).
 func (b *builder) outboundConnections(service mesh.Service, port mesh.ServicePort, name string) *listenerv3.Listener {
 	proxy := toCluster(name)
-	if split := b.backends(service.Name, port.Port); split != nil {
+	if split := backends(b.snapshot, service.Name, port.Port); split != nil {
 		weighted := &tcpproxyv3.TcpProxy_WeightedCluster{}
 		for _, s := range split {
 			if s.weight == 0 {
@@ -48,11 +48,16 @@ func (b *builder) outboundConnections(service mesh.Service, port mesh.ServicePor
 		}
 		proxy.ClusterSpecifier = &tcpproxyv3.TcpProxy_WeightedClusters{WeightedClusters: weighted}
 	}
+	return b.opaqueListener(service, port, name, networkFilter(tcpProxyName, proxy))
+}
+
+// opaqueListener hands every connection to one filter.
+func (b *builder) opaqueListener(service mesh.Service, port mesh.ServicePort, name string, filter *listenerv3.Filter) *listenerv3.Listener {
 	return &listenerv3.Listener{
 		Name:             name,
 		Address:          address(b.workload.AddressOf(service), port.Port),
 		TrafficDirection: corev3.TrafficDirection_OUTBOUND,
 		EnableReusePort:  wrapperspb.Bool(false),
-		FilterChains:     []*listenerv3.FilterChain{{Filters: []*listenerv3.Filter{networkFilter(tcpProxyName, proxy)}}},
+		FilterChains:     []*listenerv3.FilterChain{{Filters: []*listenerv3.Filter{filter}}},
 	}
 }

@@ -76,16 +76,15 @@ func routerFilter() *hcmv3.HttpFilter {
 // routeConfiguration sends every path to one action, whatever the authority:
 // the listener is the service.
 func routeConfiguration(name string, action *routev3.RouteAction) *routev3.RouteConfiguration {
+	return alwaysRouted(name, &routev3.Route{Action: &routev3.Route_Route{Route: action}})
+}
+
+// alwaysRouted gives a route every request.
+func alwaysRouted(name string, route *routev3.Route) *routev3.RouteConfiguration {
+	route.Match = &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: "/"}}
 	return &routev3.RouteConfiguration{
-		Name: name,
-		VirtualHosts: []*routev3.VirtualHost{{
-			Name:    "all",
-			Domains: []string{"*"},
-			Routes: []*routev3.Route{{
-				Match:  &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: "/"}},
-				Action: &routev3.Route_Route{Route: action},
-			}},
-		}},
+		Name:         name,
+		VirtualHosts: []*routev3.VirtualHost{{Name: "all", Domains: []string{"*"}, Routes: []*routev3.Route{route}}},
 		// The application need not learn where in the mesh a request came from.
 		RequestHeadersToRemove: []string{"x-envoy-external-address"},
 	}

@@ -19,24 +19,30 @@ import (
 // inbound makes, for each port of the workload, a listener that speaks mutual
 // TLS with other sidecars and hands what the policy allows to the application.
 func (b *builder) inbound() {
-	requests, connections := false, false
 	for _, port := range b.workload.Ports {
 		name := "inbound|" + strconv.Itoa(int(port.Port))
-		b.out.add(ListenerType, name, b.inboundListener(port, name))
-		b.out.add(ClusterType, name, b.application(port, name))
-		requests = requests || !port.Protocol.Opaque()
-		connections = connections || port.Protocol.Opaque()
+		b.add(ListenerType, name, b.inboundListener(port, name))
+		b.add(ClusterType, name, b.application(port, name))
 	}
+}
+
+// filters makes what the sidecar discovers by name: all that names a module.
+func (b *builder) filters() {
 	if b.settings.Module == "" || len(b.workload.Ports) == 0 {
 		return
 	}
-	table := Table(b.snapshot, b.workload).Encode()
+	requests, connections := false, false
+	for _, port := range b.workload.Ports {
+		requests = requests || !port.Protocol.Opaque()
+		connections = connections || port.Protocol.Opaque()
+	}
+	table := b.mesh.table(b.workload.ServiceAccount)
 	if requests {
-		b.out.add(FilterType, config.AccessFilter, b.accessConfig(table))
-		b.out.add(FilterType, config.LifetimeFilter, b.lifetimeConfig())
+		b.add(FilterType, config.AccessFilter, b.accessConfig(table))
+		b.add(FilterType, config.LifetimeFilter, b.lifetimeConfig())
 	}
 	if connections {
-		b.out.add(FilterType, config.ConnectionsFilter, b.connectionsConfig(table))
+		b.add(FilterType, config.ConnectionsFilter, b.connectionsConfig(table))
 	}
 }
 

@@ -46,7 +46,7 @@ func (b *builder) runtime() {
 	if b.workload.Mode != policy.Enforce {
 		percent = 100
 	}
-	b.out.add(RuntimeType, RuntimeLayer, &runtimev3.Runtime{
+	b.add(RuntimeType, RuntimeLayer, &runtimev3.Runtime{
 		Name:  RuntimeLayer,
 		Layer: &structpb.Struct{Fields: map[string]*structpb.Value{observeKey: structpb.NewNumberValue(percent)}},
 	})

@@ -6,11 +6,13 @@ import (
 	"slices"
 	"strconv"
 
+	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
@@ -18,22 +20,65 @@ import (
 )
 
 // outbound makes, for each port of each service, a listener at the address
-// where this workload's application dials it, a route, and a cluster.
+// where this workload's application dials it. Clusters and endpoints are only
+// those of destinations that would let something pass; for the others the
+// sidecar answers itself. A listener for HTTP is the same in both cases, so an
+// edit of the policy swaps a route and never ends a connection.
 func (b *builder) outbound() {
 	for _, service := range b.snapshot.Services {
 		for _, port := range service.Ports {
 			name := OutboundName(service.Name, port.Port)
-			if port.Protocol.Opaque() {
-				b.out.add(ListenerType, name, b.outboundConnections(service, port, name))
-			} else {
-				b.out.add(ListenerType, name, b.outboundListener(service, port, name))
-				b.out.add(RouteType, name, b.outboundRoute(service, port, name))
+			standing := b.mesh.scope.Reach(b.workload.ServiceAccount, service.Name, port)
+			switch {
+			case !port.Protocol.Opaque():
+				b.listener(service, port, name)
+				b.outboundRoute(service, port, name, standing)
+			case standing.Open:
+				b.add(ListenerType, name, b.outboundConnections(service, port, name))
+			default:
+				b.add(ListenerType, name, b.closed(service, port, name, standing))
 			}
-			cluster := b.outboundCluster(port, name)
-			b.out.add(ClusterType, name, cluster)
-			assignment := cluster.GetEdsClusterConfig().GetServiceName()
-			b.out.add(EndpointType, assignment, endpoints(port, assignment))
+			if standing.Open {
+				b.clusters(service, port)
+			}
 		}
+	}
+}
+
+// listener adds the one for a port that speaks HTTP. Policies and splits have no
+// say in it.
+func (b *builder) listener(service mesh.Service, port mesh.ServicePort, name string) {
+	everything := name + " " + b.workload.AddressOf(service).String()
+	b.out.add(ListenerType, name, b.mesh.fixed(ListenerType, everything, func() proto.Message {
+		return b.outboundListener(service, port, name)
+	}))
+}
+
+// outboundRoute adds the routes of a port: where requests go, or what the
+// sidecar itself answers to all of them.
+func (b *builder) outboundRoute(service mesh.Service, port mesh.ServicePort, name string, standing mesh.Standing) {
+	kind := name + " " + string(standing.Reason) // one for each answer
+	b.out.add(RouteType, name, b.mesh.share(RouteType, kind, func() proto.Message {
+		if standing.Open {
+			return routeTable(b.snapshot, service, port, name)
+		}
+		return answered(name, standing)
+	}))
+}
+
+// clusters adds what the routes of a port, or its weights, can name.
+func (b *builder) clusters(service mesh.Service, port mesh.ServicePort) {
+	for _, backend := range b.snapshot.Backends(service.Name, port.Port) {
+		behind, _ := b.snapshot.Service(backend.Service)
+		served, ok := behind.Port(port.Port)
+		if !ok {
+			continue
+		}
+		name := OutboundName(backend.Service, port.Port)
+		cluster := b.mesh.share(ClusterType, name, func() proto.Message { return b.outboundCluster(served, name) }).(*clusterv3.Cluster)
+		b.out.add(ClusterType, name, cluster)
+		assignment := cluster.GetEdsClusterConfig().GetServiceName()
+		b.out.add(EndpointType, assignment, b.mesh.share(EndpointType, assignment, func() proto.Message { return endpoints(served, assignment) }))
 	}
 }
 
@@ -51,6 +96,7 @@ func (b *builder) outboundListener(service mesh.Service, port mesh.ServicePort, 
 		ConfigSource:    fromControlPlane(),
 	}}
 	manager.HttpFilters = []*hcmv3.HttpFilter{routerFilter()}
+	manager.AccessLog = []*accesslogv3.AccessLog{countForbidden(service.Name, port.Port)}
 	return &listenerv3.Listener{
 		Name:             name,
 		Address:          address(b.workload.AddressOf(service), port.Port),

@@ -19,17 +19,17 @@ type share struct {
 	weight  uint32
 }
 
-// outboundRoute is the route table of one port of a service: the matches of
-// conditional splits in their order, then everything else (smi-rules 73 to 78).
-// mesh.Snapshot.Route says the same for one request.
-func (b *builder) outboundRoute(service mesh.Service, port mesh.ServicePort, name string) *routev3.RouteConfiguration {
+// routeTable is that of one port of a service: the matches of conditional splits
+// in their order, then everything else (smi-rules 73 to 78). mesh.Snapshot.Route
+// says the same for one request.
+func routeTable(s *mesh.Snapshot, service mesh.Service, port mesh.ServicePort, name string) *routev3.RouteConfiguration {
 	rest := []share{{cluster: name, weight: 1}}
-	if split := b.backends(service.Name, port.Port); split != nil {
+	if split := backends(s, service.Name, port.Port); split != nil {
 		rest = split
 	}
 	table := routeConfiguration(name, routed(rest))
 	var conditional []*routev3.Route
-	for _, split := range b.snapshot.SplitsAt(service.Name, port.Port) {
+	for _, split := range s.SplitsAt(service.Name, port.Port) {
 		for _, c := range split.Conditions {
 			conditional = append(conditional, &routev3.Route{
 				Name:   split.Name.String() + " " + c.Match.Name,
@@ -47,8 +47,8 @@ func (b *builder) outboundRoute(service mesh.Service, port mesh.ServicePort, nam
 // service as its root, nil if none applies to the port. The root as its own
 // backend is its own endpoints, and a backend that is itself a root is not split
 // again (smi-rules 69, 70).
-func (b *builder) backends(root mesh.Name, port uint16) []share {
-	for _, split := range b.snapshot.SplitsAt(root, port) {
+func backends(s *mesh.Snapshot, root mesh.Name, port uint16) []share {
+	for _, split := range s.SplitsAt(root, port) {
 		if !split.Conditional {
 			return shares(split, port)
 		}

@@ -66,17 +66,17 @@ func TestConditionalSplitsAreRoutes(t *testing.T) {
 
 // What a TCP listener uses has no conditions (smi-rules 79).
 func TestBackendsAreThoseWithoutConditions(t *testing.T) {
-	b := builder{snapshot: conditional()}
+	s := conditional()
 	want := []share{{"outbound|shop/store-v1|8080", 50}, {"outbound|shop/store-v2|8080", 0}}
-	if got := b.backends(name("shop/store"), 8080); !slices.Equal(got, want) {
+	if got := backends(s, name("shop/store"), 8080); !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
 	for _, other := range []string{"shop/store-v1", "shop/nobody"} {
-		if got := b.backends(name(other), 8080); got != nil {
+		if got := backends(s, name(other), 8080); got != nil {
 			t.Errorf("%s: got %v", other, got)
 		}
 	}
-	if got := b.backends(name("shop/store"), 9); got != nil {
+	if got := backends(s, name("shop/store"), 9); got != nil {
 		t.Errorf("a port that the root does not have: got %v", got)
 	}
 }
@@ -86,6 +86,9 @@ func TestBackendsAreThoseWithoutConditions(t *testing.T) {
 func TestSplitsAreAppliedByTheCaller(t *testing.T) {
 	with, without := conditional(), shop()
 	without.Splits = nil
+	for _, s := range []*mesh.Snapshot{with, without} {
+		s.Access[0].Grants[0].Sources = []string{"spiffe://test/ns/shop/sa/store"}
+	}
 	a, b := Build(with, name("shop/store-v1"), settings()), Build(without, name("shop/store-v1"), settings())
 	for typeURL, byName := range a {
 		for resource, m := range byName {
@@ -105,12 +108,11 @@ func TestSplitsAreNotFollowed(t *testing.T) {
 		return mesh.Split{Name: name(root), Root: name(root), Backends: []mesh.Backend{{Service: name(backend), Weight: 1}, {Service: name(root), Weight: 1}}}
 	}
 	s.Splits = []mesh.Split{one("shop/store", "shop/store-v1"), one("shop/store-v1", "shop/store")}
-	b := builder{snapshot: s}
 	for root, want := range map[string][]share{
 		"shop/store":    {{"outbound|shop/store-v1|8080", 1}, {"outbound|shop/store|8080", 1}},
 		"shop/store-v1": {{"outbound|shop/store|8080", 1}, {"outbound|shop/store-v1|8080", 1}},
 	} {
-		if got := b.backends(name(root), 8080); !slices.Equal(got, want) {
+		if got := backends(s, name(root), 8080); !slices.Equal(got, want) {
 			t.Errorf("%s: got %v, want %v", root, got, want)
 		}
 	}

@@ -13,9 +13,6 @@ import (
 	"github.com/wasmesh/wasmesh/filters/policy"
 )
 
-// body is all a denied caller learns.
-const body = "access denied\n"
-
 // rules are what decides in a VM right now. They outlive the plugin that brought
 // them: an edit makes a new plugin, and what was opened under the one before is
 // judged again.
@@ -60,7 +57,7 @@ func refuse(reason policy.Reason) {
 	if reason == policy.ReasonReject {
 		status = 400
 	}
-	if err := proxywasm.SendHttpResponse(status, nil, []byte(body), -1); err != nil {
+	if err := proxywasm.SendHttpResponse(status, nil, []byte(policy.Refusal), -1); err != nil {
 		proxywasm.LogError("access: the denial could not be sent: " + err.Error())
 	}
 }

@@ -24,7 +24,7 @@ type Connection struct {
 	types.DefaultTcpContext
 	of       *Connections
 	counters *telemetry.Counters
-	panics   proxywasm.MetricCounter
+	panics   guest.Counter
 	id       uint32
 	facts    guest.Connection
 	source   *telemetry.Source
@@ -42,7 +42,7 @@ func (c *Connections) Replace(table *policy.Table, mode policy.Mode, now int64) 
 }
 
 // Open adds a connection; id is its context.
-func (c *Connections) Open(id uint32, counters *telemetry.Counters, panics proxywasm.MetricCounter) *Connection {
+func (c *Connections) Open(id uint32, counters *telemetry.Counters, panics guest.Counter) *Connection {
 	conn := &Connection{of: c, id: id, counters: counters, panics: panics}
 	c.open[id] = conn
 	return conn
@@ -60,7 +60,7 @@ func (c *Connection) OnStreamDone() { delete(c.of.open, c.id) }
 func (c *Connection) pass() (action types.Action) {
 	defer func() {
 		if recover() != nil {
-			c.panics.Increment(1)
+			c.panics.Increment()
 			c.close()
 			action = types.ActionPause
 		}

@@ -20,7 +20,7 @@ func (a *Automaton) AppendTo(b []byte) []byte {
 	states := len(a.accepting)
 	start := a.state(a.start)
 	b = append(b, byte(states), byte(states>>8), byte(start), byte(start>>8))
-	b = a.appendClasses(b)
+	b = appendClasses(b, &a.classes)
 	for s := 0; s < states; s += 8 {
 		var bits byte
 		for i, accepts := range a.accepting[s:min(s+8, states)] {
@@ -48,15 +48,15 @@ func (a *Automaton) state(row uint16) int {
 	return int(row) / a.width
 }
 
-func (a *Automaton) appendClasses(b []byte) []byte {
+func appendClasses(b []byte, classes *[256]uint8) []byte {
 	count := len(b)
 	b = append(b, 0)
-	for from := 0; from < len(a.classes); {
+	for from := 0; from < len(classes); {
 		to := from + 1
-		for to < len(a.classes) && a.classes[to] == a.classes[from] {
+		for to < len(classes) && classes[to] == classes[from] {
 			to++
 		}
-		b = append(b, byte(to-from-1), a.classes[from])
+		b = append(b, byte(to-from-1), classes[from])
 		from = to
 	}
 	b[count] = byte((len(b)-count-1)/2 - 1)

@@ -1,10 +1,6 @@
 package guest
 
-import (
-	"unsafe"
-
-	"github.com/proxy-wasm/proxy-wasm-go-sdk/proxywasm"
-)
+import "unsafe"
 
 // The host writes a 32-bit address and a 32-bit length through the last two
 // parameters; Go's pointers on this platform are 64 bits wide, so the variable
@@ -15,6 +11,12 @@ func hostHeaderPairs(mapType int32, data unsafe.Pointer, size *int32) uint32
 
 //go:wasmimport env proxy_get_property
 func hostProperty(path *byte, pathSize int32, data unsafe.Pointer, size *int32) uint32
+
+//go:wasmimport env proxy_define_metric
+func hostDefineMetric(kind uint32, name *byte, nameSize int32, id *uint32) uint32
+
+//go:wasmimport env proxy_increment_metric
+func hostIncrementMetric(metric uint32, offset int64) uint32
 
 //go:wasmimport env proxy_record_metric
 func hostRecordMetric(metric uint32, value uint64) uint32
@@ -55,7 +57,11 @@ func property(path string) ([]byte, bool) {
 	return unsafe.Slice(data, size), true
 }
 
-// SetGauge sets a gauge; the SDK only adds to one. False: the host refused.
-func SetGauge(gauge proxywasm.MetricGauge, value uint64) bool {
-	return hostRecordMetric(uint32(gauge), value) == 0
+func hostDefine(kind uint32, name string) (id uint32, ok bool) {
+	status := hostDefineMetric(kind, unsafe.StringData(name), int32(len(name)), &id)
+	return id, status == 0
 }
+
+func hostIncrement(metric uint32, offset int64) bool { return hostIncrementMetric(metric, offset) == 0 }
+
+func hostRecord(metric uint32, value uint64) bool { return hostRecordMetric(metric, value) == 0 }

@@ -15,7 +15,7 @@ import (
 // Connections are those open in this worker.
 type Connections struct {
 	open    map[uint32]*Connection
-	expired proxywasm.MetricCounter
+	expired guest.Counter
 }
 
 // Connection is one of them. Its end is read at the first tick after the
@@ -31,7 +31,7 @@ type Connection struct {
 func New() *Connections {
 	return &Connections{
 		open:    map[uint32]*Connection{},
-		expired: proxywasm.DefineCounterMetric(traffic.Expired),
+		expired: guest.DefineCounter(traffic.Expired),
 	}
 }
 
@@ -68,6 +68,6 @@ func (c *Connections) close(id uint32) {
 		proxywasm.LogError("lifetime: an expired connection could not be closed: " + err.Error())
 		return
 	}
-	c.expired.Increment(1)
+	c.expired.Increment()
 	delete(c.open, id)
 }

@@ -79,18 +79,25 @@ func wideRanges(expr string) int {
 // instructions; it keeps a program counter within 16 bits.
 const maxInst = 4 * MaxNodes
 
-// size estimates the nodes of re with its repetitions written out. It counts
-// no further than just beyond MaxNodes, hence cannot overflow.
+// size estimates the nodes of re with its repetitions written out.
 func size(re *syntax.Regexp) int {
-	n := 1
-	if re.Op == syntax.OpLiteral {
-		n = max(1, len(re.Rune))
-	}
+	return Weigh(re, MaxNodes, func(re *syntax.Regexp) int {
+		if re.Op == syntax.OpLiteral {
+			return max(1, len(re.Rune))
+		}
+		return 1
+	})
+}
+
+// Weigh adds up what node says of each node of re, with its repetitions written
+// out. It counts no further than just beyond limit, hence cannot overflow.
+func Weigh(re *syntax.Regexp, limit int, node func(*syntax.Regexp) int) int {
+	n := min(node(re), limit+1)
 	for _, sub := range re.Sub {
-		n = min(n+size(sub), MaxNodes+1)
+		n = min(n+Weigh(sub, limit, node), limit+1)
 	}
 	if re.Op == syntax.OpRepeat {
 		n *= max(re.Min+1, re.Max)
 	}
-	return min(n, MaxNodes+1)
+	return min(n, limit+1)
 }

@@ -38,6 +38,37 @@ func newEncodings(w *work) *encodings {
 	}
 }
 
+// ByteRange is the bytes from Low to High, both included.
+type ByteRange struct{ Low, High byte }
+
+// Encodings returns the UTF-8 of the runes from low to high: the encodings of one
+// element are all combinations of a byte from each of its ranges. Surrogates have
+// no encoding, and a range that is empty has none.
+func Encodings(low, high rune) [][]ByteRange {
+	if low > high {
+		return nil
+	}
+	e := newEncodings(&work{})
+	root, ok := e.root([]span{{low, high}})
+	if !ok {
+		return nil // one range takes a few dozen steps
+	}
+	return e.sequences(nil, nil, root)
+}
+
+// sequences appends every path from node to complete, behind the ranges before.
+func (e *encodings) sequences(out [][]ByteRange, before []ByteRange, node uint16) [][]ByteRange {
+	for _, d := range e.nodes[node] {
+		path := append(slices.Clone(before), ByteRange{d.lo, d.hi})
+		if d.to == complete {
+			out = append(out, path)
+			continue
+		}
+		out = e.sequences(out, path, d.to)
+	}
+	return out
+}
+
 // A length describes the runes whose encodings are equally long.
 type length struct {
 	runes span

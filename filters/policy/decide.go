@@ -8,22 +8,41 @@ func (t *Table) Decide(r Request) Verdict {
 	if !ok {
 		return Verdict{Reason: ReasonReject}
 	}
+	mine := t.grantsOf(r.Peer)
+	if len(mine) == 0 {
+		return t.refuse(mine, r.Port)
+	}
+	s := search{table: t, request: r, mine: mine}
+	s.path(path)
+	switch {
+	case s.found:
+		return Verdict{Allow: true, Rule: t.text(t.grants[s.first.grant].name)}
+	case s.furthest != ReasonNone:
+		return Verdict{Reason: s.furthest}
+	}
+	return t.refuse(mine, r.Port)
+}
+
+// grantsOf returns what a source is granted, ascending.
+func (t *Table) grantsOf(peer string) []uint32 {
+	list, ok := t.sources.list(peer)
+	if !ok {
+		return nil
+	}
+	return t.lists.list(list)
+}
+
+// refuse says why no match of these grants was even looked at beyond its path.
+func (t *Table) refuse(mine []uint32, port uint16) Verdict {
 	furthest := ReasonSource
-	for _, i := range t.bySource[r.Peer] {
+	for _, i := range mine {
 		g := &t.grants[i]
-		if len(g.matches) == 0 {
-			continue
-		}
-		if !g.covers(r.Port) {
-			furthest = further(furthest, ReasonPort)
-			continue
-		}
-		for j := range g.matches {
-			failed := t.failed(&g.matches[j], path, &r)
-			if failed == ReasonNone {
-				return Verdict{Allow: true, Rule: g.name}
-			}
-			furthest = further(furthest, failed)
+		switch {
+		case len(t.matchesOf(g)) == 0: // says nothing of requests
+		case t.covers(g, port):
+			return Verdict{Reason: ReasonPath}
+		default:
+			furthest = ReasonPort
 		}
 	}
 	if furthest == ReasonSource && !t.grantsRequests() {
@@ -33,14 +52,7 @@ func (t *Table) Decide(r Request) Verdict {
 }
 
 // grantsRequests reports whether any request is granted to anyone.
-func (t *Table) grantsRequests() bool {
-	for i := range t.grants {
-		if len(t.grants[i].matches) > 0 {
-			return true
-		}
-	}
-	return false
-}
+func (t *Table) grantsRequests() bool { return len(t.matches) > 0 }
 
 // DecideConnection reports whether peer may open a connection to an opaque port,
 // where there is nothing to see but who calls. Only TCPRoutes grant that
@@ -50,10 +62,10 @@ func (t *Table) DecideConnection(peer string, port uint16) Verdict {
 		return Verdict{Reason: ReasonPolicy}
 	}
 	furthest := ReasonSource
-	for _, i := range t.bySource[peer] {
+	for _, i := range t.grantsOf(peer) {
 		g := &t.grants[i]
-		if g.carries(port) {
-			return Verdict{Allow: true, Rule: g.name}
+		if t.carries(g, port) {
+			return Verdict{Allow: true, Rule: t.text(g.name)}
 		}
 		furthest = ReasonPort
 	}
@@ -61,11 +73,11 @@ func (t *Table) DecideConnection(peer string, port uint16) Verdict {
 }
 
 // carries is the clause for opaque ports (smi-rules 24 to 28).
-func (g *grant) carries(port uint16) bool { return g.connections && g.covers(port) }
+func (t *Table) carries(g *grant, port uint16) bool { return g.connections && t.covers(g, port) }
 
 // covers is the port clause (smi-rules 23 to 29).
-func (g *grant) covers(port uint16) bool {
-	for _, p := range g.ports {
+func (t *Table) covers(g *grant, port uint16) bool {
+	for _, p := range t.portsOf(g) {
 		if p.First <= port && port <= p.Last {
 			return true
 		}
@@ -73,13 +85,11 @@ func (g *grant) covers(port uint16) bool {
 	return false
 }
 
-// failed names the first clause of m that r fails, ReasonNone if there is none.
-// It is the only place where a match meets a request.
-func (t *Table) failed(m *match, path Path, r *Request) Reason {
+// failed names the first clause of m behind the path that r fails, ReasonNone if
+// there is none. It is the only place where a match meets a request.
+func (t *Table) failed(m *match, r *Request) Reason {
 	switch {
-	case !t.allowsPath(m, path):
-		return ReasonPath
-	case !m.allowsMethod(r.Method):
+	case !t.allowsMethod(m, r.Method):
 		return ReasonMethod
 	case !t.allowsHeaders(m, r.Headers):
 		return ReasonHeader
@@ -87,23 +97,14 @@ func (t *Table) failed(m *match, path Path, r *Request) Reason {
 	return ReasonNone
 }
 
-// allowsPath is the path clause (smi-rules 36 to 40); see Path for why both
-// readings must match.
-func (t *Table) allowsPath(m *match, path Path) bool {
-	if m.path == anyPath {
-		return true
-	}
-	a := t.automata[m.path]
-	return a.Match(path.Literal) && (path.Stripped == path.Literal || a.Match(path.Stripped))
-}
-
 // allowsMethod is the method clause (smi-rules 41, 42): exact, case and all.
-func (m *match) allowsMethod(method string) bool {
-	if len(m.methods) == 0 {
+func (t *Table) allowsMethod(m *match, method string) bool {
+	methods := t.methodsOf(m)
+	if len(methods) == 0 {
 		return true
 	}
-	for _, granted := range m.methods {
-		if granted == method {
+	for _, granted := range methods {
+		if t.text(granted) == method {
 			return true
 		}
 	}
@@ -112,8 +113,8 @@ func (m *match) allowsMethod(method string) bool {
 
 // allowsHeaders is the header clause (smi-rules 43, 46, 47).
 func (t *Table) allowsHeaders(m *match, headers []Header) bool {
-	for i := range m.headers {
-		if !t.allowsHeader(&m.headers[i], headers) {
+	for _, h := range t.headersOf(m) {
+		if !t.allowsHeader(h, headers) {
 			return false
 		}
 	}
@@ -122,14 +123,15 @@ func (t *Table) allowsHeaders(m *match, headers []Header) bool {
 
 // allowsHeader wants the header present, and every value under its name
 // granted: an application may read the first of two values, or the last.
-func (t *Table) allowsHeader(h *header, headers []Header) bool {
+func (t *Table) allowsHeader(h header, headers []Header) bool {
+	name := t.text(h.name)
 	present := false
 	for i := range headers {
-		value, ok := valueUnder(h.name, &headers[i])
+		value, ok := valueUnder(name, &headers[i])
 		if !ok {
 			continue
 		}
-		if !t.automata[h.value].Match(value) {
+		if !t.values[h.value].Match(value) {
 			return false
 		}
 		present = true

@@ -1,7 +1,5 @@
 package policy
 
-import "slices"
-
 // Explanation is a verdict with everything that led to it.
 type Explanation struct {
 	Verdict Verdict
@@ -30,17 +28,17 @@ func (t *Table) Explain(r Request) Explanation {
 		return e
 	}
 	e.Path = path
-	mine := t.bySource[r.Peer]
+	mine, holds := t.grantsOf(r.Peer), t.holding(path)
 	for i := range t.grants {
 		g := &t.grants[i]
 		switch {
-		case len(g.matches) == 0: // says nothing of requests
-		case !slices.Contains(mine, uint32(i)):
-			e.Trials = append(e.Trials, Trial{Rule: g.name, Failed: ReasonSource})
-		case !g.covers(r.Port):
-			e.Trials = append(e.Trials, Trial{Rule: g.name, Failed: ReasonPort})
+		case len(t.matchesOf(g)) == 0: // says nothing of requests
+		case !contains(mine, uint32(i)):
+			e.Trials = append(e.Trials, Trial{Rule: t.text(g.name), Failed: ReasonSource})
+		case !t.covers(g, r.Port):
+			e.Trials = append(e.Trials, Trial{Rule: t.text(g.name), Failed: ReasonPort})
 		default:
-			e.Trials = append(e.Trials, t.trials(g, path, &r)...)
+			e.Trials = append(e.Trials, t.trials(g, holds, &r)...)
 		}
 	}
 	return e
@@ -49,14 +47,14 @@ func (t *Table) Explain(r Request) Explanation {
 // ExplainConnection walks every rule for a connection to an opaque port.
 func (t *Table) ExplainConnection(peer string, port uint16) Explanation {
 	e := Explanation{Verdict: t.DecideConnection(peer, port)}
-	mine := t.bySource[peer]
+	mine := t.grantsOf(peer)
 	for i := range t.grants {
 		g := &t.grants[i]
-		trial := Trial{Rule: g.name}
+		trial := Trial{Rule: t.text(g.name)}
 		switch {
-		case !slices.Contains(mine, uint32(i)):
+		case !contains(mine, uint32(i)):
 			trial.Failed = ReasonSource
-		case !g.carries(port):
+		case !t.carries(g, port):
 			trial.Failed = ReasonPort
 		}
 		e.Trials = append(e.Trials, trial)
@@ -64,20 +62,38 @@ func (t *Table) ExplainConnection(peer string, port uint16) Explanation {
 	return e
 }
 
-func (t *Table) trials(g *grant, path Path, r *Request) []Trial {
+// holding tells for every pattern whether it accepts the path.
+func (t *Table) holding(path Path) []bool {
+	holds := make([]bool, t.patterns)
+	for _, u := range t.paths {
+		a := accept(u, path)
+		for i := range a.literal {
+			pattern, both := a.pattern(i)
+			holds[pattern] = both
+		}
+	}
+	return holds
+}
+
+func (t *Table) trials(g *grant, holds []bool, r *Request) []Trial {
 	var out []Trial
-	for i := range g.matches {
-		out = append(out, t.trial(g, &g.matches[i], path, r))
+	matches := t.matchesOf(g)
+	for i := range matches {
+		out = append(out, t.trial(g, &matches[i], holds, r))
 	}
 	return out
 }
 
-func (t *Table) trial(g *grant, m *match, path Path, r *Request) Trial {
-	trial := Trial{Rule: g.name, Match: m.name, Failed: t.failed(m, path, r)}
+func (t *Table) trial(g *grant, m *match, holds []bool, r *Request) Trial {
+	trial := Trial{Rule: t.text(g.name), Match: t.text(m.name), Failed: ReasonPath}
+	if m.path != anyPath && !holds[m.path] {
+		return trial
+	}
+	trial.Failed = t.failed(m, r)
 	if trial.Failed == ReasonHeader {
-		for i := range m.headers {
-			if !t.allowsHeader(&m.headers[i], r.Headers) {
-				trial.Header = m.headers[i].name
+		for _, h := range t.headersOf(m) {
+			if !t.allowsHeader(h, r.Headers) {
+				trial.Header = t.text(h.name)
 				break
 			}
 		}

@@ -8,8 +8,7 @@ package telemetry
 import (
 	"strings"
 
-	"github.com/proxy-wasm/proxy-wasm-go-sdk/proxywasm"
-
+	"github.com/wasmesh/wasmesh/filters/guest"
 	"github.com/wasmesh/wasmesh/filters/identity"
 	"github.com/wasmesh/wasmesh/filters/policy"
 	"github.com/wasmesh/wasmesh/filters/traffic"
@@ -33,8 +32,8 @@ type Counters struct {
 type Source struct {
 	counters *Counters
 	name     string
-	codes    map[int]proxywasm.MetricCounter
-	events   map[event]proxywasm.MetricCounter
+	codes    map[int]guest.Counter
+	events   map[event]guest.Counter
 }
 
 // event is what is counted with a reason, or without.
@@ -73,8 +72,8 @@ func (c *Counters) named(key, name string) *Source {
 	s := &Source{
 		counters: c,
 		name:     name,
-		codes:    map[int]proxywasm.MetricCounter{},
-		events:   map[event]proxywasm.MetricCounter{},
+		codes:    map[int]guest.Counter{},
+		events:   map[event]guest.Counter{},
 	}
 	c.sources[key] = s
 	return s
@@ -97,7 +96,7 @@ func (s *Source) Finished(code int) {
 		counter = s.counters.define(traffic.RequestSeries(s.name, s.counters.destination, code))
 		s.codes[code] = counter
 	}
-	counter.Increment(1)
+	counter.Increment()
 }
 
 // Denied counts one refusal.
@@ -125,7 +124,7 @@ func (s *Source) count(e event) {
 		counter = s.counters.define(s.series(e))
 		s.events[e] = counter
 	}
-	counter.Increment(1)
+	counter.Increment()
 }
 
 func (s *Source) series(e event) string {
@@ -137,7 +136,7 @@ func (s *Source) series(e event) string {
 
 func (c *Counters) full() bool { return c.series >= maxSeries }
 
-func (c *Counters) define(name string) proxywasm.MetricCounter {
+func (c *Counters) define(name string) guest.Counter {
 	c.series++
-	return proxywasm.DefineCounterMetric(name)
+	return guest.DefineCounter(name)
 }

@@ -13,6 +13,14 @@ const (
 	Requests = "wasmesh_requests_total"
 	// Denials counts refused requests by source, destination and reason.
 	Denials = "wasmesh_denials_total"
+	// Forbidden counts the 403 answers that a caller's application gets, and the
+	// connections to opaque ports that its own sidecar closes instead, by
+	// destination (the service and port dialled) and reason. The reason is that of
+	// the caller's own sidecar, which refuses where nothing could pass; it is empty
+	// where the answer came from the destination. Envoy itself counts this one: to
+	// Prometheus it is ForbiddenScope + "_" + Forbidden behind "envoy_".
+	Forbidden      = "forbidden_total"
+	ForbiddenScope = "wasmesh"
 	// Audited counts what passed and would be refused under mode enforce, by
 	// source, destination and reason.
 	Audited = "wasmesh_audited_total"

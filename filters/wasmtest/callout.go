@@ -10,7 +10,7 @@ import (
 // Call is an HTTP call that a guest has dispatched. It stays open until the
 // test answers it, or until the virtual clock has passed its timeout.
 type Call struct {
-	// ID is the number the guest got for the call; each plugin counts its own.
+	// ID is the number the guest got for the call.
 	ID uint32
 	// Cluster is the upstream cluster that the guest named.
 	Cluster string
@@ -51,6 +51,9 @@ type callStatus struct {
 	code    uint32
 	message string
 }
+
+// callIDStep leaves the two lowest bits of a call's id for its kind.
+const callIDStep = 4
 
 // brokenConnection is how Envoy numbers the status of a call that was reset.
 const brokenConnection = 11
@@ -137,9 +140,9 @@ func serveHTTPCall(v invocation, a []uint64) status {
 	if len(body) > 0 {
 		request.replace("content-length", strconv.Itoa(len(body)))
 	}
-	plugin.root.calls++
+	v.in.lastCall += callIDStep
 	call := &Call{
-		ID: plugin.root.calls, Cluster: cluster, plugin: plugin, in: v.in,
+		ID: v.in.lastCall, Cluster: cluster, plugin: plugin, in: v.in,
 		Request: Message{Headers: request.pairs, Body: body, Trailers: trailers},
 		Timeout: time.Duration(timeout) * time.Millisecond,
 	}

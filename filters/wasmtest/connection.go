@@ -51,6 +51,8 @@ type Connection struct {
 	downstream, upstream flow
 	closings             []End
 	closed               bool
+	// unfiltered is as in Stream.
+	unfiltered bool
 }
 
 // TCP returns a new connection. The guest hears of it with
@@ -77,7 +79,7 @@ func (c *Connection) Open(ctx context.Context) ConnectionResult {
 		c.scope = c.in.newScope(c.plugin)
 		c.scope.tcp = c
 	}
-	c.scope.created = true
+	c.scope.created, c.unfiltered = true, c.plugin.open()
 	c.in.callback(ctx, c.scope, "proxy_on_context_create", uint64(c.scope.id), uint64(c.plugin.rootIn(c.in)))
 	c.in.settle()
 	return c.result(c.consult(ctx, "proxy_on_new_connection"))
@@ -115,15 +117,14 @@ func (c *Connection) flowed(ctx context.Context, f *flow, callback string, data 
 
 // consult asks the guest, or closes for one that has failed.
 func (c *Connection) consult(ctx context.Context, callback string, arguments ...uint64) Action {
+	if c.unfiltered {
+		return Continue
+	}
 	var action uint64
 	if c.in.failure == nil {
 		action, _ = c.in.callback(ctx, c.scope, callback, append([]uint64{uint64(c.scope.id)}, arguments...)...)
 	}
 	if c.in.failure != nil {
-		if c.plugin.config.OnFailure == FailOpen {
-			c.in.settle()
-			return Continue
-		}
 		c.Close(ctx, CloseLocal)
 		action = uint64(Pause)
 	}

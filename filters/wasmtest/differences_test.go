@@ -19,8 +19,8 @@ import (
 // In Envoy a sleeping guest keeps its worker spinning for a minute.
 func TestSleepingGuestIsLetThrough(t *testing.T) {
 	began := time.Now()
-	p := startProbe(t, wasmtest.Options{}, "do sleep;time")
-	wantLogged(t, p.VM(), "sleep: slept")
+	p := startProbe(t, wasmtest.Options{}, "do sleep 60000;time")
+	wantLogged(t, p.VM(), "sleep 60000: slept")
 	if vm := p.VM(); vm.Blocked() < time.Minute || !vm.Now().Equal(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)) {
 		t.Errorf("blocked %v, now %v", vm.Blocked(), vm.Now())
 	}

@@ -56,7 +56,13 @@ func TestFailOpenPassesUnfiltered(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer p.VM().Close(context.Background())
-	request(t, p, "panic")
+	live, _ := request(t, p, "")
+	_, poisoned := request(t, p, "panic")
+	for _, r := range []wasmtest.Result{poisoned, live.ResponseHeaders(t.Context(), wasmtest.Pairs(":status", "200"), true)} {
+		if r.Reply == nil || r.Reply.Status != 503 {
+			t.Errorf("what was open passed: %+v", r)
+		}
+	}
 	if s, r := request(t, p, "reply"); r.Reply != nil || len(s.Upstream().Headers) != 2 {
 		t.Errorf("got %+v", r)
 	}

@@ -117,7 +117,7 @@ func (s *Stream) deliver(ctx context.Context, h *half, f frame) {
 
 // consult asks the guest, or stands in for one that has failed.
 func (s *Stream) consult(ctx context.Context, name string, argument int, end bool) uint32 {
-	if s.failed {
+	if s.failed || s.unfiltered {
 		return 0
 	}
 	var action uint64
@@ -128,10 +128,6 @@ func (s *Stream) consult(ctx context.Context, name string, argument int, end boo
 			uint64(s.scope.id), uint64(uint32(argument)), uint64(binaryAnswer(end)))
 	}
 	if s.in.failure != nil {
-		if s.plugin.config.OnFailure == FailOpen {
-			s.in.settle()
-			return 0
-		}
 		s.failStream(ctx)
 		s.in.settle()
 		return bodyDiscard

@@ -102,8 +102,8 @@ func TestStandardStreamsBecomeLogLines(t *testing.T) {
 }
 
 func TestUnsupportedCallsAreNamed(t *testing.T) {
-	p := startProbe(t, wasmtest.Options{}, "do grpc;foreign")
-	wantLogged(t, p.VM(), "grpc: 12", "foreign: error status returned by host: not found")
+	p := startProbe(t, wasmtest.Options{}, "do grpc;foreign f")
+	wantLogged(t, p.VM(), "grpc: 12", "foreign f: error status returned by host: not found")
 	want := []string{"proxy_call_foreign_function", "proxy_grpc_close"}
 	if got := p.VM().Unsupported(); !reflect.DeepEqual(got, want) {
 		t.Errorf("got %v, want %v", got, want)

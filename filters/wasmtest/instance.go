@@ -35,6 +35,7 @@ type instance struct {
 
 	metrics     map[uint32]*Metric
 	lastMetrics [3]uint32
+	lastCall    uint32
 	failure     error
 }
 

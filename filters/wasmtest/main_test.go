@@ -43,6 +43,11 @@ func runTests(m *testing.M) int {
 		return 1
 	}
 	defer probe.Close(ctx)
+	if guard, err = wasmtest.Load(ctx, "testdata/guard", wasmtest.WithCache(cache)); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer guard.Close(ctx)
 	return m.Run()
 }
 

@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// FailurePolicy says what becomes of traffic once a plugin's VM has trapped.
-// The event that trapped is answered as FailClosed says under every policy but
-// FailOpen.
+// FailurePolicy says what becomes of streams and connections that begin once a
+// plugin's VM has trapped. Under every policy those that were open then are
+// answered 503 or closed with their next event, the one that trapped included.
 type FailurePolicy int
 
 // The failure policies of Envoy's PluginConfig.
@@ -15,7 +15,7 @@ const (
 	// FailClosed answers 503 to streams and closes connections, until the test
 	// calls [VM.Reload].
 	FailClosed FailurePolicy = iota
-	// FailOpen lets streams and connections pass unfiltered, for good.
+	// FailOpen lets them pass unfiltered, until [VM.Reload].
 	FailOpen
 	// FailReload does as FailClosed, but a stream or connection that begins
 	// after the back-off gets a new instance of the module.
@@ -29,6 +29,11 @@ func (f FailurePolicy) String() string {
 
 // defaultBackoff is Envoy's base interval between two loads of a plugin.
 const defaultBackoff = time.Second
+
+// open reports whether what begins now passes unfiltered.
+func (p *Plugin) open() bool {
+	return p.root.in.failure != nil && p.config.OnFailure == FailOpen
+}
 
 // revive gives a plugin whose instance has failed another one, if its policy
 // says so and its last load is long enough ago. Envoy does it for each plugin

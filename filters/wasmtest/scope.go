@@ -10,11 +10,10 @@ type scope struct {
 	tcp    *Connection
 	// state holds what the guest wrote with proxy_set_property.
 	state map[string][]byte
-	// answer is the outcome of the HTTP call that the guest is hearing of,
-	// lastCall its status, calls the number of the last one: root contexts only.
+	// answer is the outcome of the HTTP call that the guest is hearing of, and
+	// lastCall its status: root contexts only.
 	answer   *answered
 	lastCall callStatus
-	calls    uint32
 	// created says that the guest knows the context.
 	created bool
 }

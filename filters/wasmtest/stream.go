@@ -75,8 +75,11 @@ type Stream struct {
 	response half
 	// reply is set once; failed says it is the 503 of a failed VM, which the
 	// guest never hears of.
-	reply      *LocalReply
-	failed     bool
+	reply  *LocalReply
+	failed bool
+	// unfiltered says that the VM had failed before the stream began, and that
+	// the plugin fails open.
+	unfiltered bool
 	wasReset   bool
 	logging    bool
 	done       bool
@@ -155,7 +158,7 @@ func (s *Stream) create(ctx context.Context) {
 		s.scope = s.in.newScope(s.plugin)
 		s.scope.http = s
 	}
-	s.scope.created = true
+	s.scope.created, s.unfiltered = true, s.plugin.open()
 	s.in.callback(ctx, s.scope, "proxy_on_context_create", uint64(s.scope.id), uint64(s.plugin.rootIn(s.in)))
 	s.in.settle()
 }

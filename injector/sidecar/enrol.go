@@ -22,8 +22,10 @@ const (
 	// outage, however long, a sidecar that starts serves within 5 s of its end.
 	slowestStart = time.Second
 	// slowestRenew heals a workload whose certificate ended while the control plane
-	// was away within half a minute of its return.
-	slowestRenew = 10 * time.Second
+	// was away within half a minute of its return; renewals of certificates that
+	// live for minutes only are tried again sooner.
+	slowestRenew    = 10 * time.Second
+	renewalsPerLife = 20
 	// clockStep bounds each sleep: a machine that was suspended finds its
 	// certificate half gone without its timers having noticed.
 	clockStep = 30 * time.Second
@@ -82,7 +84,7 @@ func (e *enrolment) keepFresh(ctx context.Context) error {
 			return nil
 		}
 		ends := e.received.Add(e.current.Lifetime)
-		_, err := e.retry(ctx, slowestRenew, func(err error) bool {
+		_, err := e.retry(ctx, min(max(e.current.Lifetime/renewalsPerLife, time.Second), slowestRenew), func(err error) bool {
 			return errors.Is(err, ca.ErrRefused) && time.Now().After(ends)
 		})
 		if ctx.Err() != nil {
@@ -94,12 +96,13 @@ func (e *enrolment) keepFresh(ctx context.Context) error {
 	}
 }
 
-// renewAt is after half of the life, 10 % of that earlier or later: sidecars that
-// started together do not come back together. random is in [0,1). It counts from
-// when the certificate came, not to when it ends: that is a time of another
-// machine's clock.
+// renewAt is after half of the life, or up to 10 % of that earlier: sidecars that
+// started together do not come back together, and half of the life is always
+// left for a control plane that is away. random is in [0,1). It counts from when
+// the certificate came, not to when it ends: that is a time of another machine's
+// clock.
 func renewAt(received time.Time, lifetime time.Duration, random float64) time.Time {
-	return received.Add(time.Duration(float64(lifetime/2) * (0.9 + 0.2*random)))
+	return received.Add(time.Duration(float64(lifetime/2) * (0.9 + 0.1*random)))
 }
 
 // retry enrols with growing pauses until it works, final says so, or ctx ends.

@@ -205,7 +205,7 @@ func TestKeepFresh(t *testing.T) {
 
 func TestRenewAt(t *testing.T) {
 	now := time.Now()
-	for random, want := range map[float64]time.Duration{0: 54, 0.5: 60, 1: 66} {
+	for random, want := range map[float64]time.Duration{0: 54, 0.5: 57, 1: 60} {
 		got := renewAt(now, 120*time.Minute, random).Sub(now)
 		if d := got - want*time.Minute; d > time.Second || d < -time.Second {
 			t.Errorf("%v: %v", random, got)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"strings"
 	"testing"
 
 	"github.com/wasmesh/wasmesh/controlplane/mesh"
@@ -18,11 +17,12 @@ func TestBadModuleUpdatesLeaveTheOldOneServing(t *testing.T) {
 	bad, other := badModules(t), otherModule(t)
 	old := registry.Digest(goodModule(t))
 	l := s.startLoad()
+	said := table{t: t, what: "as an update"}
 	for _, v := range bad {
 		s.putModule(v.wasm)
 		s.problem(moduleTimeout, "Module wasmesh/filter", v.cause, "the module before it keeps serving", s.module)
 		s.serves(old)
-		t.Logf("refused: %s", v.name)
+		said.row(v, s)
 	}
 	s.putModule(other)
 	s.taken(registry.Digest(other))
@@ -62,7 +62,7 @@ func TestModuleWrittenInPlace(t *testing.T) {
 	other := otherModule(t)
 	l := s.startLoad()
 	s.putModule(other[:len(other)/3])
-	s.problem(moduleTimeout, "corrupt")
+	s.problem(moduleTimeout, "truncated")
 	s.putModule(other)
 	s.taken(registry.Digest(other))
 	l.stop(t)
@@ -111,10 +111,6 @@ func (s *shop) taken(digest string) {
 		if status.Module != digest || !p.Settled {
 			return errors.New("it is not acknowledged")
 		}
-		dump, err := s.Admin(store).Get(ctx, "/config_dump?resource=ecds_filters")
-		if err == nil && !strings.Contains(string(dump), digest) {
-			err = errors.New("envoy does not have it")
-		}
-		return err
+		return s.Runs(ctx, store, digest)
 	})
 }

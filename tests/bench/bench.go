@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/wasmesh/wasmesh/injector/envoy"
@@ -22,16 +23,9 @@ type bench struct {
 	variants []variant
 }
 
-func newBench(o options, dir string, binary envoy.Envoy, all []variant) (*bench, error) {
+func newBench(o options, dir string, binary envoy.Envoy, c cores, all []variant) (*bench, error) {
 	ids, err := newIdentities(filepath.Join(dir, "authority"))
 	if err != nil {
-		return nil, err
-	}
-	c, err := splitCores()
-	if err != nil {
-		return nil, err
-	}
-	if err := c.settle(); err != nil {
 		return nil, err
 	}
 	application, err := startBackend()
@@ -95,8 +89,8 @@ func (b *bench) fleet(ctx context.Context, results []result) (err error) {
 		}
 		results[i].ready = append(results[i].ready, m.ready.Seconds())
 	}
-	for range b.options.rounds {
-		if err := b.round(ctx, fleet, results); err != nil {
+	for n := range b.options.rounds {
+		if err := b.round(ctx, n, fleet, results); err != nil {
 			return err
 		}
 	}
@@ -110,17 +104,21 @@ func (b *bench) fleet(ctx context.Context, results []result) (err error) {
 	return nil
 }
 
-// round measures every member once.
-func (b *bench) round(ctx context.Context, fleet []*member, results []result) error {
-	bare := 0.0
-	for i, m := range fleet {
-		s, err := m.measure(ctx, b.options.requests)
-		if err != nil {
-			return fmt.Errorf("variant %q: %w", m.variant.name, err)
+// round measures every member once, in turns forwards and backwards: a machine
+// that becomes faster or slower favours nobody.
+func (b *bench) round(ctx context.Context, number int, fleet []*member, results []result) error {
+	samples := make([]sample, len(fleet))
+	for i := range fleet {
+		if number%2 == 1 {
+			i = len(fleet) - 1 - i
 		}
-		if i == 0 {
-			bare = s.cost
+		var err error
+		if samples[i], err = fleet[i].measure(ctx, b.options.requests); err != nil {
+			return fmt.Errorf("variant %q: %w", fleet[i].variant.name, err)
 		}
+	}
+	for i, s := range samples {
+		bare := samples[b.bare(i)].cost
 		r := &results[i]
 		r.cost = append(r.cost, s.cost)
 		r.added = append(r.added, s.cost-bare)
@@ -129,6 +127,13 @@ func (b *bench) round(ctx context.Context, fleet []*member, results []result) er
 		r.kept = append(r.kept, s.kept)
 	}
 	return nil
+}
+
+// bare is the index of the variant that asks for the same without a filter.
+func (b *bench) bare(i int) int {
+	return slices.IndexFunc(b.variants, func(v variant) bool {
+		return v.decider == nobody && v.path == b.variants[i].path
+	})
 }
 
 // address is where the i-th Envoy of a fleet accepts: the port is the

@@ -21,7 +21,8 @@ func TestSmoke(t *testing.T) {
 	if err := run(ctx, []string{"-smoke"}, &out, t.Output()); err != nil {
 		t.Fatal(err)
 	}
-	for _, v := range variants([]namedModule{{}}, true, regexp.MustCompile("")) {
+	all := append(variants(plaintext, []namedModule{{}}, true, regexp.MustCompile("")), variants(mutualTLS, []namedModule{{}}, true, regexp.MustCompile(""))...)
+	for _, v := range all {
 		if !strings.Contains(out.String(), "\n| "+v.name+" | ") {
 			t.Errorf("no row for %q in:\n%s", v.name, &out)
 		}
@@ -41,11 +42,11 @@ func TestParse(t *testing.T) {
 	if o.rounds != 3 || len(o.modules) != 2 || o.modules[0].name != "a.wasm" || o.modules[1] != (namedModule{name: "tinygo", path: "bin/b.wasm"}) {
 		t.Errorf("parsed %+v", o)
 	}
-	all := variants(o.modules, false, o.only)
+	all := variants(mutualTLS, o.modules, false, o.only)
 	if all[0].decider != nobody || all[len(all)-1].name != "wasmesh, 1,000, module tinygo" {
 		t.Errorf("variants %v: want the bare chain first and the second module last", all)
 	}
-	for _, wrong := range [][]string{{"-rounds", "0"}, {"-warmup", "-1"}, {"-variants", "("}, {"now"}} {
+	for _, wrong := range [][]string{{"-rounds", "0"}, {"-warmup", "-1"}, {"-variants", "("}, {"-wire", "tcp"}, {"now"}} {
 		if _, err := parse(wrong, &bytes.Buffer{}); err == nil {
 			t.Errorf("%q was accepted", wrong)
 		}
@@ -86,6 +87,21 @@ func TestCompare(t *testing.T) {
 	} {
 		if got := compare("x", "µs", 1, c.native, c.ours, result.addedCost); got != c.want {
 			t.Errorf("%s:\n got %s\nwant %s", c.name, got, c.want)
+		}
+	}
+}
+
+// TestInterval against the tables of the sign test.
+func TestInterval(t *testing.T) {
+	figures := func(n int) (out []float64) {
+		for i := range n {
+			out = append(out, float64(n-i))
+		}
+		return out
+	}
+	for n, want := range map[int]spread{1: {1, 1, 1}, 5: {1, 3, 5}, 6: {1, 3.5, 6}, 10: {2, 5.5, 9}, 12: {3, 6.5, 10}, 20: {6, 10.5, 15}} {
+		if got := interval(figures(n)); got != want {
+			t.Errorf("%d figures: %v, want %v", n, got, want)
 		}
 	}
 }

@@ -20,10 +20,19 @@ import (
 // callTimeout bounds everything that is waited for on a connection.
 const callTimeout = 30 * time.Second
 
-// caller is one HTTP/2 connection with one request at a time. It does no more
+// caller is one connection with one request at a time.
+type caller interface {
+	// call sends a request and waits for the end of its answer. It returns the
+	// status and the size of the body in bytes.
+	call(method, path string) (status, size int, err error)
+	connection() net.Conn
+	close()
+}
+
+// secureCaller is one HTTP/2 connection in mutual TLS with one request at a time. It does no more
 // than the protocol needs: a general client costs as much as the Envoy that is
 // measured, which would then wait for its load.
-type caller struct {
+type secureCaller struct {
 	conn   *tls.Conn
 	out    *bufio.Writer
 	framer *http2.Framer
@@ -32,13 +41,13 @@ type caller struct {
 	next   uint32 // stream id
 }
 
-func dial(ctx context.Context, address string, config *tls.Config) (*caller, error) {
+func dial(ctx context.Context, address string, config *tls.Config) (*secureCaller, error) {
 	dialer := tls.Dialer{NetDialer: &net.Dialer{Timeout: callTimeout}, Config: config}
 	conn, err := dialer.DialContext(ctx, "tcp", address)
 	if err != nil {
 		return nil, err
 	}
-	c := &caller{conn: conn.(*tls.Conn), out: bufio.NewWriter(conn), next: 1}
+	c := &secureCaller{conn: conn.(*tls.Conn), out: bufio.NewWriter(conn), next: 1}
 	c.framer = http2.NewFramer(c.out, bufio.NewReader(conn))
 	c.framer.ReadMetaHeaders = hpack.NewDecoder(4096, nil) // the default table of HTTP/2
 	c.framer.SetReuseFrames()
@@ -52,7 +61,7 @@ func dial(ctx context.Context, address string, config *tls.Config) (*caller, err
 
 // open sends the preface, with windows that never have to be opened again: the
 // server never waits for this side.
-func (c *caller) open() error {
+func (c *secureCaller) open() error {
 	const widest = math.MaxInt32
 	if _, err := io.WriteString(c.out, http2.ClientPreface); err != nil {
 		return err
@@ -71,11 +80,11 @@ func (c *caller) open() error {
 	return c.out.Flush()
 }
 
-func (c *caller) close() { c.conn.Close() }
+func (c *secureCaller) close() { c.conn.Close() }
 
-// call sends a request and waits for the end of its answer. It returns the
-// status and the size of the body in bytes.
-func (c *caller) call(method, path string) (status, size int, err error) {
+func (c *secureCaller) connection() net.Conn { return c.conn }
+
+func (c *secureCaller) call(method, path string) (status, size int, err error) {
 	c.block.Reset()
 	for _, f := range []hpack.HeaderField{
 		{Name: ":method", Value: method},
@@ -104,7 +113,7 @@ func (c *caller) call(method, path string) (status, size int, err error) {
 	return c.answer(id)
 }
 
-func (c *caller) answer(id uint32) (status, size int, err error) {
+func (c *secureCaller) answer(id uint32) (status, size int, err error) {
 	for {
 		frame, err := c.framer.ReadFrame()
 		if err != nil {
@@ -138,7 +147,7 @@ func (c *caller) answer(id uint32) (status, size int, err error) {
 	}
 }
 
-func (c *caller) acknowledge(f *http2.SettingsFrame) error {
+func (c *secureCaller) acknowledge(f *http2.SettingsFrame) error {
 	if f.IsAck() {
 		return nil
 	}

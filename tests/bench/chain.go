@@ -4,12 +4,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/netip"
+	"strings"
 
 	bootstrapv3 "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
-	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	// The type of a setting that is only read.
 	_ "github.com/envoyproxy/go-control-plane/envoy/extensions/resource_monitors/downstream_connections/v3"
@@ -32,7 +32,11 @@ const (
 	grantName     = namespace + "/buyers"
 	grantedMethod = "GET"
 	grantedPath   = "/books-bought"
+	openPath      = "/open/"
 )
+
+// hostilePath is as long as a path reasonably gets, and is read in two ways.
+var hostilePath = openPath + strings.Repeat("a/w1q;", 8192/6)
 
 var workload = mesh.Name{Namespace: namespace, Name: "bookstore"}
 
@@ -41,19 +45,46 @@ func account(i int) mesh.Name {
 	return mesh.Name{Namespace: namespace, Name: fmt.Sprintf("bookbuyer-%05d", i)}
 }
 
-// principals returns the SPIFFE IDs a variant grants.
-func principals(n int) []string {
-	ids := make([]string, n)
+// principals returns the SPIFFE IDs a variant grants. Without certificates the
+// one that calls is named by its address.
+func principals(v variant) []string {
+	ids := make([]string, v.principals)
 	for i := range ids {
 		ids[i] = mesh.SPIFFEID(trustDomain, account(i))
 	}
+	if v.wire == plaintext {
+		ids[v.caller()] = mesh.SPIFFEID(trustDomain, mesh.Name{Namespace: namespace, Name: callerAddress})
+	}
 	return ids
+}
+
+// matches are the granted paths of a variant: the one that is asked for in the
+// middle of others as a mesh has them, and one that is open at its end.
+func matches(v variant) ([]policy.Match, error) {
+	expressions := []string{grantedPath + "$"}
+	if v.patterns > 1 {
+		expressions = append(expressions, openPath)
+	}
+	for i := len(expressions); i < v.patterns; i++ {
+		expressions = append(expressions, fmt.Sprintf("/catalogue-%04d/[^/]+/(books|maps)/[0-9]+$", i))
+	}
+	middle := len(expressions) / 2
+	expressions[0], expressions[middle] = expressions[middle], expressions[0]
+	var out []policy.Match
+	for i, expr := range expressions {
+		path, err := pattern.Path(expr)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, policy.Match{Name: fmt.Sprintf("books/%04d", i), Path: path, Methods: []string{grantedMethod}})
+	}
+	return out, nil
 }
 
 // snapshot is a mesh of one workload, whose sidecar accepts at address, in front
 // of an application at backend.
 func snapshot(v variant, address netip.Addr, backend netip.AddrPort) (*mesh.Snapshot, error) {
-	path, err := pattern.Path(grantedPath + "$")
+	granted, err := matches(v)
 	if err != nil {
 		return nil, err
 	}
@@ -70,9 +101,9 @@ func snapshot(v variant, address netip.Addr, backend netip.AddrPort) (*mesh.Snap
 			ServiceAccount: workload,
 			Grants: []policy.Grant{{
 				Name:    grantName,
-				Sources: principals(v.principals),
+				Sources: principals(v),
 				Ports:   []policy.PortRange{policy.EveryPort()},
-				Matches: []policy.Match{{Name: "books/bought", Path: path, Methods: []string{grantedMethod}}},
+				Matches: granted,
 			}},
 		}},
 	}, nil
@@ -92,9 +123,13 @@ func bootstrap(v variant, s *mesh.Snapshot, id identities) (*bootstrapv3.Bootstr
 		return nil, "", err
 	}
 	chain := listener.GetFilterChains()[0]
-	protocol, err := inlineTLS(chain.TransportSocket, id)
-	if err != nil {
-		return nil, "", err
+	protocol := ""
+	if v.wire == mutualTLS {
+		if protocol, err = inlineTLS(chain.TransportSocket, id); err != nil {
+			return nil, "", err
+		}
+	} else {
+		chain.TransportSocket = nil
 	}
 	if err := place(chain, v, built[xds.FilterType]); err != nil {
 		return nil, "", err
@@ -152,78 +187,6 @@ func single[M proto.Message](r xds.Resources, typeURL string) (M, error) {
 		}
 	}
 	return found, nil
-}
-
-// place fills the places of discovered filters: with what discovery would have
-// answered, with a native filter, or with nothing.
-func place(chain *listenerv3.FilterChain, v variant, discovered map[string]proto.Message) error {
-	ours := v.decider == bothForms || v.decider == accessForm
-	var kept []*listenerv3.Filter
-	for _, f := range chain.Filters {
-		switch {
-		case f.GetTypedConfig().MessageIs(&hcmv3.HttpConnectionManager{}):
-			if err := placeHTTP(f, v, discovered); err != nil {
-				return err
-			}
-		case !ours:
-			continue
-		case f.GetConfigDiscovery() != nil && v.decider == accessForm:
-			continue
-		case f.GetConfigDiscovery() != nil:
-			config, err := answer(discovered, f.Name)
-			if err != nil {
-				return err
-			}
-			f.ConfigType = &listenerv3.Filter_TypedConfig{TypedConfig: config}
-		}
-		kept = append(kept, f)
-	}
-	chain.Filters = kept
-	return nil
-}
-
-func placeHTTP(f *listenerv3.Filter, v variant, discovered map[string]proto.Message) error {
-	manager := &hcmv3.HttpConnectionManager{}
-	if err := f.GetTypedConfig().UnmarshalTo(manager); err != nil {
-		return err
-	}
-	var kept []*hcmv3.HttpFilter
-	for _, filter := range manager.HttpFilters {
-		if filter.GetConfigDiscovery() == nil {
-			kept = append(kept, filter)
-			continue
-		}
-		var config *anypb.Any
-		var err error
-		switch v.decider {
-		case nobody:
-			continue
-		case policyList:
-			config, err = anypb.New(rbacList(principals(v.principals)))
-		case matcherTree:
-			config, err = rbacTree(principals(v.principals))
-		default:
-			config, err = answer(discovered, filter.Name)
-		}
-		if err != nil {
-			return err
-		}
-		filter.ConfigType = &hcmv3.HttpFilter_TypedConfig{TypedConfig: config}
-		kept = append(kept, filter)
-	}
-	manager.HttpFilters = kept
-	config, err := anypb.New(manager)
-	f.ConfigType = &listenerv3.Filter_TypedConfig{TypedConfig: config}
-	return err
-}
-
-// answer is what discovery would have answered for a filter.
-func answer(discovered map[string]proto.Message, name string) (*anypb.Any, error) {
-	config, ok := discovered[name].(*corev3.TypedExtensionConfig)
-	if !ok {
-		return nil, fmt.Errorf("the control plane built no configuration for filter %s", name)
-	}
-	return config.TypedConfig, nil
 }
 
 // inlineTLS puts certificates where the configuration names files.

@@ -44,6 +44,7 @@ type options struct {
 	warmup      int // before the first round, for each Envoy
 	connections int
 	smoke       bool
+	wires       []wire
 	modules     []namedModule
 	only        *regexp.Regexp
 }
@@ -52,11 +53,18 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	o := options{only: regexp.MustCompile("")}
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	flags.IntVar(&o.fleets, "fleets", 8, "times that all Envoys are started anew")
-	flags.IntVar(&o.rounds, "rounds", 3, "rounds over all variants in each fleet")
+	flags.IntVar(&o.fleets, "fleets", 4, "times that all Envoys are started anew")
+	flags.IntVar(&o.rounds, "rounds", 4, "rounds over all variants in each fleet")
 	flags.IntVar(&o.requests, "requests", 5000, "requests measured per variant in each round")
 	flags.IntVar(&o.warmup, "warmup", 2000, "requests before the first round of a fleet")
 	flags.IntVar(&o.connections, "connections", 16, "connections to each Envoy, each with one request at a time")
+	o.wires = []wire{plaintext, mutualTLS}
+	flags.Func("wire", "plain or mtls: measure on this alone", func(s string) error {
+		if o.wires = []wire{wire(s)}; s != string(plaintext) && s != string(mutualTLS) {
+			return errors.New("there are plain and mtls")
+		}
+		return nil
+	})
 	flags.BoolVar(&o.smoke, "smoke", false, "prove in seconds that the benchmark works; its figures mean nothing")
 	flags.Func("module", "`[name=]path` of a compiled module instead of a build from source; repeat it to compare", func(s string) error {
 		o.modules = append(o.modules, parseModule(s))
@@ -99,12 +107,30 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	modules, err := install(ctx, dir, o.modules)
+	modules, err := install(ctx, root, dir, o.modules)
 	if err != nil {
 		return err
 	}
-	all := variants(modules, o.smoke, o.only)
-	b, err := newBench(o, dir, binary, all)
+	o.modules = modules
+	c, err := splitCores()
+	if err != nil {
+		return err
+	}
+	if err := c.settle(); err != nil {
+		return err
+	}
+	for _, w := range o.wires {
+		if err := runOn(ctx, w, o, dir, binary, c, stdout, stderr); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// runOn measures all variants on one wire.
+func runOn(ctx context.Context, w wire, o options, dir string, binary envoy.Envoy, c cores, stdout, stderr io.Writer) error {
+	all := variants(w, o.modules, o.smoke, o.only)
+	b, err := newBench(o, dir, binary, c, all)
 	if err != nil {
 		return err
 	}
@@ -113,7 +139,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	return report(stdout, machine{envoy: binary.Version, cores: b.cores}, o, results)
+	return report(stdout, w, machine{envoy: binary.Version, cores: b.cores}, o, results)
 }
 
 // repository returns the folder of this module, the nearest one above that has

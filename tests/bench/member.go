@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"sync"
@@ -22,7 +21,7 @@ type member struct {
 	variant variant
 	envoy   *process
 	ready   time.Duration
-	callers []*caller
+	callers []caller
 }
 
 // join starts an Envoy, waits until it serves, proves that it decides, and warms
@@ -37,15 +36,7 @@ func (b *bench) join(ctx context.Context, v variant, i int) (*member, error) {
 	if err != nil {
 		return nil, err
 	}
-	granted, err := b.ids.issue(account(v.caller()))
-	if err != nil {
-		return nil, err
-	}
-	client, err := b.ids.client(granted, protocol)
-	if err != nil {
-		return nil, err
-	}
-	stranger, err := b.ids.client(b.ids.stranger, protocol)
+	granted, stranger, err := b.whoCalls(v, at.String(), protocol)
 	if err != nil {
 		return nil, err
 	}
@@ -55,23 +46,49 @@ func (b *bench) join(ctx context.Context, v variant, i int) (*member, error) {
 	} else if err != nil {
 		return m, err
 	}
-	if err := m.await(ctx, client); err != nil {
+	if err := m.await(ctx, granted); err != nil {
 		return m, err
 	}
 	if err := move(m.envoy.cmd.Process.Pid, b.cores.envoy); err != nil {
 		return m, err
 	}
-	if err := m.proveDecisions(ctx, client, stranger); err != nil {
+	if err := m.proveDecisions(ctx, granted, stranger); err != nil {
 		return m, err
 	}
 	for range b.options.connections {
-		c, err := dial(ctx, at.String(), client)
+		c, err := granted(ctx)
 		if err != nil {
 			return m, err
 		}
 		m.callers = append(m.callers, c)
 	}
 	return m, m.drive(ctx, b.options.warmup)
+}
+
+// dialer opens a connection as somebody.
+type dialer func(context.Context) (caller, error)
+
+// whoCalls are somebody with the right and somebody without.
+func (b *bench) whoCalls(v variant, to, protocol string) (granted, stranger dialer, err error) {
+	if v.wire == plaintext {
+		from := func(address string) dialer {
+			return func(ctx context.Context) (caller, error) { return dialPlain(ctx, to, address) }
+		}
+		return from(callerAddress), from(strangerAddress), nil
+	}
+	as := func(l leaf) (dialer, error) {
+		client, err := b.ids.client(l, protocol)
+		return func(ctx context.Context) (caller, error) { return dial(ctx, to, client) }, err
+	}
+	issued, err := b.ids.issue(account(v.caller()))
+	if err != nil {
+		return nil, nil, err
+	}
+	if granted, err = as(issued); err != nil {
+		return nil, nil, err
+	}
+	stranger, err = as(b.ids.stranger)
+	return granted, stranger, err
 }
 
 func (m *member) stop() error {
@@ -82,11 +99,11 @@ func (m *member) stop() error {
 }
 
 // await measures the time from the start to the first 200.
-func (m *member) await(ctx context.Context, client *tls.Config) error {
+func (m *member) await(ctx context.Context, granted dialer) error {
 	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
 	defer cancel()
 	for {
-		status, err := m.once(ctx, client, grantedMethod, grantedPath)
+		status, err := m.once(ctx, granted, grantedMethod, grantedPath)
 		if err == nil && status == 200 {
 			m.ready = time.Since(m.envoy.started)
 			return nil
@@ -104,42 +121,48 @@ func (m *member) await(ctx context.Context, client *tls.Config) error {
 
 // proveDecisions checks that another caller, method or path is refused: a filter
 // that lets everything through would measure very well.
-func (m *member) proveDecisions(ctx context.Context, client, stranger *tls.Config) error {
+func (m *member) proveDecisions(ctx context.Context, granted, stranger dialer) error {
 	refusal := 403
 	if m.variant.decider == nobody {
 		refusal = 200
 	}
 	for _, t := range []struct {
-		caller       *tls.Config
+		stranger     bool
 		method, path string
 		want         int
 	}{
-		{client, grantedMethod, grantedPath, 200},
-		{client, grantedMethod, grantedPath + "?page=2", 200},
-		{client, grantedMethod, grantedPath + "/all", refusal},
-		{client, "POST", grantedPath, refusal},
-		{stranger, grantedMethod, grantedPath, refusal},
+		{false, grantedMethod, grantedPath, 200},
+		{false, grantedMethod, grantedPath + "?page=2", 200},
+		{false, grantedMethod, grantedPath + "/all", refusal},
+		{false, "POST", grantedPath, refusal},
+		{true, grantedMethod, grantedPath, refusal},
+		{false, grantedMethod, m.variant.path, 200},
+		{true, grantedMethod, m.variant.path, refusal},
 	} {
-		got, err := m.once(ctx, t.caller, t.method, t.path)
+		as := granted
+		if t.stranger {
+			as = stranger
+		}
+		got, err := m.once(ctx, as, t.method, t.path)
 		if err != nil {
 			return err
 		}
 		if got != t.want {
 			return fmt.Errorf("%s %s (by the stranger: %t) was answered %d, not %d: this is not the policy that is measured",
-				t.method, t.path, t.caller == stranger, got, t.want)
+				t.method, t.path, t.stranger, got, t.want)
 		}
 	}
 	return nil
 }
 
 // once makes one request on a connection of its own.
-func (m *member) once(ctx context.Context, client *tls.Config, method, path string) (int, error) {
-	c, err := dial(ctx, m.envoy.address.String(), client)
+func (m *member) once(ctx context.Context, as dialer, method, path string) (int, error) {
+	c, err := as(ctx)
 	if err != nil {
 		return 0, err
 	}
 	defer c.close()
-	if err := c.conn.SetDeadline(time.Now().Add(callTimeout)); err != nil {
+	if err := c.connection().SetDeadline(time.Now().Add(callTimeout)); err != nil {
 		return 0, err
 	}
 	status, _, err := c.call(method, path)
@@ -184,7 +207,7 @@ func (m *member) drive(ctx context.Context, n int) error {
 	failed := make([]error, len(m.callers))
 	var all sync.WaitGroup
 	for i, c := range m.callers {
-		all.Go(func() { failed[i] = c.work(ctx, &left) })
+		all.Go(func() { failed[i] = work(ctx, c, m.variant.path, &left) })
 	}
 	all.Wait()
 	for _, err := range failed {
@@ -196,10 +219,10 @@ func (m *member) drive(ctx context.Context, n int) error {
 }
 
 // work calls until nothing is left.
-func (c *caller) work(ctx context.Context, left *atomic.Int64) error {
+func work(ctx context.Context, c caller, path string, left *atomic.Int64) error {
 	defer context.AfterFunc(ctx, c.close)()
 	for left.Add(-1) >= 0 {
-		status, size, err := c.call(grantedMethod, grantedPath)
+		status, size, err := c.call(grantedMethod, path)
 		if err != nil {
 			if ctx.Err() != nil {
 				return context.Cause(ctx)

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"fmt"
+
 	xdscorev3 "github.com/cncf/xds/go/xds/core/v3"
 	xdsmatcherv3 "github.com/cncf/xds/go/xds/type/matcher/v3"
 	rbacconfigv3 "github.com/envoyproxy/go-control-plane/envoy/config/rbac/v3"
@@ -12,34 +14,63 @@ import (
 	"google.golang.org/protobuf/types/known/anypb"
 )
 
-// rbacList says the grant as RBAC's policy list does: one policy, its
-// permissions tried once, its principals one after the other.
-func rbacList(ids []string) *rbacv3.RBAC {
-	method := &rbacconfigv3.Permission{Rule: &rbacconfigv3.Permission_Header{Header: &routev3.HeaderMatcher{
-		Name:                 ":method",
-		HeaderMatchSpecifier: &routev3.HeaderMatcher_StringMatch{StringMatch: exactly(grantedMethod)},
-	}}}
+// principalHeader carries the principal where there is no certificate: it is the
+// cheapest form in which native RBAC can be asked for one.
+const principalHeader = "x-principal"
+
+// permission is the method and the path.
+func permission() *rbacconfigv3.Permission {
+	method := &rbacconfigv3.Permission{Rule: &rbacconfigv3.Permission_Header{Header: headerIs(":method", grantedMethod)}}
 	path := &rbacconfigv3.Permission{Rule: &rbacconfigv3.Permission_UrlPath{UrlPath: &matcherv3.PathMatcher{
 		Rule: &matcherv3.PathMatcher_Path{Path: &matcherv3.StringMatcher{
 			MatchPattern: &matcherv3.StringMatcher_SafeRegex{SafeRegex: &matcherv3.RegexMatcher{Regex: grantedPath}},
 		}},
 	}}}
-	policy := &rbacconfigv3.Policy{Permissions: []*rbacconfigv3.Permission{{
-		Rule: &rbacconfigv3.Permission_AndRules{AndRules: &rbacconfigv3.Permission_Set{
-			Rules: []*rbacconfigv3.Permission{method, path},
-		}},
+	return &rbacconfigv3.Permission{Rule: &rbacconfigv3.Permission_AndRules{AndRules: &rbacconfigv3.Permission_Set{
+		Rules: []*rbacconfigv3.Permission{method, path},
 	}}}
-	for _, id := range ids {
-		policy.Principals = append(policy.Principals, &rbacconfigv3.Principal{
-			Identifier: &rbacconfigv3.Principal_Authenticated_{Authenticated: &rbacconfigv3.Principal_Authenticated{
-				PrincipalName: exactly(id),
-			}},
-		})
+}
+
+func headerIs(name, value string) *routev3.HeaderMatcher {
+	return &routev3.HeaderMatcher{
+		Name:                 name,
+		HeaderMatchSpecifier: &routev3.HeaderMatcher_StringMatch{StringMatch: exactly(value)},
 	}
-	return &rbacv3.RBAC{Rules: &rbacconfigv3.RBAC{
-		Action:   rbacconfigv3.RBAC_ALLOW,
-		Policies: map[string]*rbacconfigv3.Policy{grantName: policy},
+}
+
+func principal(w wire, id string) *rbacconfigv3.Principal {
+	if w == plaintext {
+		return &rbacconfigv3.Principal{Identifier: &rbacconfigv3.Principal_Header{Header: headerIs(principalHeader, id)}}
+	}
+	return &rbacconfigv3.Principal{Identifier: &rbacconfigv3.Principal_Authenticated_{
+		Authenticated: &rbacconfigv3.Principal_Authenticated{PrincipalName: exactly(id)},
 	}}
+}
+
+// rbacList says the grant as RBAC's policy list does: one policy, its
+// permissions tried once, its principals one after the other.
+func rbacList(w wire, ids []string) *rbacv3.RBAC {
+	policy := &rbacconfigv3.Policy{Permissions: []*rbacconfigv3.Permission{permission()}}
+	for _, id := range ids {
+		policy.Principals = append(policy.Principals, principal(w, id))
+	}
+	return allowing(map[string]*rbacconfigv3.Policy{grantName: policy})
+}
+
+// rbacEach says it with a policy for each principal. They are tried in the order
+// of their names.
+func rbacEach(w wire, ids []string) *rbacv3.RBAC {
+	policies := map[string]*rbacconfigv3.Policy{}
+	for i, id := range ids {
+		policies[fmt.Sprintf("%s-%05d", grantName, i)] = &rbacconfigv3.Policy{
+			Permissions: []*rbacconfigv3.Permission{permission()}, Principals: []*rbacconfigv3.Principal{principal(w, id)},
+		}
+	}
+	return allowing(policies)
+}
+
+func allowing(policies map[string]*rbacconfigv3.Policy) *rbacv3.RBAC {
+	return &rbacv3.RBAC{Rules: &rbacconfigv3.RBAC{Action: rbacconfigv3.RBAC_ALLOW, Policies: policies}}
 }
 
 func exactly(s string) *matcherv3.StringMatcher {
@@ -48,7 +79,7 @@ func exactly(s string) *matcherv3.StringMatcher {
 
 // rbacTree says the grant as a matcher: method and path first, as they are the
 // same for all, then the principal in one map.
-func rbacTree(ids []string) (*anypb.Any, error) {
+func rbacTree(w wire, ids []string) (*anypb.Any, error) {
 	var p packer
 	allow := &xdsmatcherv3.Matcher_OnMatch{OnMatch: &xdsmatcherv3.Matcher_OnMatch_Action{
 		Action: p.extension("allow", &rbacconfigv3.Action{Name: grantName, Action: rbacconfigv3.RBAC_ALLOW}),
@@ -57,8 +88,12 @@ func rbacTree(ids []string) (*anypb.Any, error) {
 	for _, id := range ids {
 		byPrincipal[id] = allow
 	}
+	input := p.extension("principal", &sslv3.UriSanInput{})
+	if w == plaintext {
+		input = p.extension("principal", &matcherv3.HttpRequestHeaderMatchInput{HeaderName: principalHeader})
+	}
 	principal := &xdsmatcherv3.Matcher{MatcherType: &xdsmatcherv3.Matcher_MatcherTree_{MatcherTree: &xdsmatcherv3.Matcher_MatcherTree{
-		Input: p.extension("principal", &sslv3.UriSanInput{}),
+		Input: input,
 		TreeType: &xdsmatcherv3.Matcher_MatcherTree_ExactMatchMap{
 			ExactMatchMap: &xdsmatcherv3.Matcher_MatcherTree_MatchMap{Map: byPrincipal},
 		},

@@ -9,21 +9,25 @@ import (
 )
 
 // report writes the figures as Markdown, and in words who wins what.
-func report(w io.Writer, m machine, o options, results []result) error {
+func report(w io.Writer, on wire, m machine, o options, results []result) error {
 	var b bytes.Buffer
 	if o.smoke {
 		b.WriteString("This is the smoke form: it shows that the benchmark works, its figures mean nothing.\n\n")
 	}
-	fmt.Fprintf(&b, "Inbound sidecar, mutual TLS, HTTP/2, one worker; %d connections, %d-byte answers.\n", o.connections, answerSize)
+	what := "Inbound sidecar, mutual TLS, HTTP/2"
+	if on == plaintext {
+		what = "Inbound sidecar, HTTP/1 without TLS"
+	}
+	fmt.Fprintf(&b, "%s, one worker; %d connections, %d-byte answers.\n", what, o.connections, answerSize)
 	fmt.Fprintf(&b, "Per variant %d Envoys, %d rounds each, %d requests a round; median (quartiles).\n", o.fleets, o.rounds, o.requests)
-	fmt.Fprintf(&b, "%s\n\n", m)
+	fmt.Fprintf(&b, "%s\nThe module is made by %s where nothing else is said.\n\n", m, o.modules[0].name)
 	bare := summarize(results[0].cost)
 	fmt.Fprintf(&b, "Without a filter a request costs Envoy %s µs of CPU.\n", bare.text(1))
 	fmt.Fprintf(&b, "It worked %s of the time; the further below 100 %%, the more the load decides what it costs.\n",
 		percentages(results, func(r result) []float64 { return r.busy }))
 	fmt.Fprintf(&b, "Others kept it off its core %s of the time; above a few %%, the figures are disturbed.\n\n",
 		percentages(results, func(r result) []float64 { return r.kept }))
-	b.WriteString("| who decides, among how many principals | added µs per request | that is, % | anonymous MB | ready s |\n|---|---|---|---|---|\n")
+	b.WriteString("| who decides, among how many principals (x patterns) | added µs per request | that is, % | anonymous MB | ready s |\n|---|---|---|---|---|\n")
 	for i, r := range results {
 		added, share := summarize(r.added).text(1), summarize(r.share).text(0)
 		if i == 0 {
@@ -31,7 +35,7 @@ func report(w io.Writer, m machine, o options, results []result) error {
 		}
 		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", r.variant.name, added, share, summarize(r.memory).text(1), summarize(r.ready).text(2))
 	}
-	if lines := conclusions(results); len(lines) > 0 {
+	if lines := append(bars(results), conclusions(results)...); len(lines) > 0 {
 		fmt.Fprintf(&b, "\n- %s\n", strings.Join(lines, "\n- "))
 	}
 	_, err := w.Write(b.Bytes())

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math"
 	"slices"
 )
 
@@ -36,4 +37,32 @@ func number(x float64, decimals int) string {
 		return text[1:]
 	}
 	return text
+}
+
+// interval is where the median of what the figures are drawn from lies with 95 %
+// probability, whatever their distribution: an outlier is one figure like any
+// other. With fewer than six figures it is all of them.
+func interval(figures []float64) spread {
+	sorted := slices.Sorted(slices.Values(figures))
+	n := len(sorted)
+	// below is the probability that at most k figures lie below the median.
+	below, term, k := 0.0, math.Pow(0.5, float64(n)), 0
+	for ; ; k++ {
+		below += term
+		if below > 0.025 {
+			break
+		}
+		term *= float64(n-k) / float64(k+1)
+	}
+	k = max(k-1, 0)
+	return spread{sorted[k], quantile(sorted, 0.5), sorted[n-1-k]}
+}
+
+// paired applies f to the figures of the same round.
+func paired(a, b []float64, f func(a, b float64) float64) []float64 {
+	out := make([]float64, len(a))
+	for i := range a {
+		out[i] = f(a[i], b[i])
+	}
+	return out
 }

@@ -73,12 +73,13 @@ func read(ctx context.Context, m *demo.Mesh) (ledger, error) {
 		}
 		out.addReport(name, r)
 	}
-	for _, sidecar := range m.Sidecars {
-		metrics, err := sidecar.Metrics(ctx, "wasmesh_")
+	for name, sidecar := range m.Sidecars {
+		metrics, err := sidecar.Metrics(ctx, "wasmesh[_.]")
 		if err != nil {
 			return nil, err
 		}
 		out.addMetrics(metrics)
+		out.addRefusals(name, metrics)
 	}
 	return out, nil
 }
@@ -119,6 +120,17 @@ func (l ledger) addMetrics(metrics demo.Metrics) {
 			continue
 		}
 		l[e] += int(s.Value)
+	}
+}
+
+// addRefusals adds what a client's own sidecar refused, before any store's filter
+// was asked: an answer and a denial of the mesh like theirs.
+func (l ledger) addRefusals(client mesh.Name, metrics demo.Metrics) {
+	for _, s := range metrics {
+		if reason := s.Labels["reason"]; s.Name == traffic.ForbiddenScope+"_"+traffic.Forbidden && reason != "" {
+			l[entry{counted: byFilter, from: client.Name, code: 403}] += int(s.Value)
+			l[entry{counted: denialsBy, from: client.Name, reason: reason}] += int(s.Value)
+		}
 	}
 }
 

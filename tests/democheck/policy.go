@@ -35,10 +35,10 @@ func (c *check) withoutPolicy(ctx context.Context) error {
 		return err
 	}
 	denials := delta.sum(entry{counted: denialsBy})
-	c.line("1", "no policy: buyer and thief get 403 from the destination",
+	c.line("1", "no policy: buyer and thief get 403",
 		errors.Join(mismatch, mismatchOfAll, delta.only(demo.Buyer, http.StatusForbidden, leastAnswers), delta.only(demo.Thief, http.StatusForbidden, leastAnswers),
 			total.nothingSeen()),
-		"buyer %s, thief %s; %d denials counted by the destinations", delta.answers(demo.Buyer), delta.answers(demo.Thief), denials)
+		"buyer %s, thief %s; %d denials counted by sidecars", delta.answers(demo.Buyer), delta.answers(demo.Thief), denials)
 	return nil
 }
 

@@ -3,8 +3,6 @@ package differential
 import (
 	"context"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,10 +18,10 @@ import (
 	"github.com/wasmesh/wasmesh/filters/wasmtest"
 	"github.com/wasmesh/wasmesh/tests/differential/judge"
 	"github.com/wasmesh/wasmesh/tests/differential/world"
+	"github.com/wasmesh/wasmesh/tests/rig/module"
 )
 
 const (
-	moduleSource = "github.com/wasmesh/wasmesh/filters/modules/mesh"
 	// destination is the one workload that the filter serves, world after world.
 	destination = "shop/server"
 	callerName  = "caller-0"
@@ -33,23 +31,15 @@ const (
 	expires = noon + 3600
 )
 
-// buildModule compiles the module from the source that is judged.
+// buildModule returns the module that is judged.
 func buildModule(t *testing.T) *wasmtest.Module {
 	t.Helper()
-	file := filepath.Join(t.TempDir(), "mesh.wasm")
-	if err := wasmtest.Build(t.Context(), moduleSource, file); err != nil {
-		t.Fatal(err)
-	}
-	wasm, err := os.ReadFile(file)
+	judged, _, err := module.Compile(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	module, err := wasmtest.Compile(t.Context(), wasm)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { module.Close(context.Background()) })
-	return module
+	t.Cleanup(func() { judged.Close(context.Background()) })
+	return judged
 }
 
 // filter is the compiled module in one VM.

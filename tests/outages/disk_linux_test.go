@@ -15,7 +15,7 @@ import (
 
 const (
 	// shortLife has a certificate renewed every few seconds.
-	shortLife = 16 * time.Second
+	shortLife = 12 * time.Second
 	// controlPlaneDisk has room for the module, and not for much more.
 	controlPlaneDisk = "size=16m"
 	sidecarDisk      = "size=256k"

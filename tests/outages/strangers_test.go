@@ -33,7 +33,7 @@ type crowd struct {
 func startCrowd(t *testing.T) *crowd {
 	ctx, cancel := context.WithCancel(context.Background())
 	c := &crowd{cancel: cancel}
-	for _, address := range []string{xdsAddress, joinAddress} {
+	for _, address := range []string{xdsAddress, joinAddress, registryAddress} {
 		for i := range strangers {
 			c.wait.Go(func() {
 				for ctx.Err() == nil {
@@ -119,7 +119,7 @@ func testStrangers(t *testing.T, s *site) {
 	if longest := time.Duration(c.longest.Load()); longest > idleLimit || longest == 0 {
 		t.Errorf("a connection that said nothing was kept for %v", longest)
 	}
-	if most.memory > before.memory+100 || most.descriptors > before.descriptors+1400 {
+	if most.memory > before.memory+100 || most.descriptors > before.descriptors+1700 {
 		t.Errorf("the strangers took %d MB and %d descriptors", most.memory-before.memory, most.descriptors-before.descriptors)
 	}
 	if n := strings.Count(s.log(controlPlane), "did not prove that it is a sidecar's"); n == 0 || n > 40 {

@@ -101,7 +101,8 @@ func (m *Mesh) ready(ctx context.Context, w mesh.Name) error {
 }
 
 // Applied returns nil once the filters of every workload with ports report that
-// they run the policy of the snapshot. An acknowledgement would not prove that.
+// they run the policy of the snapshot (an acknowledgement would not prove that),
+// and every sidecar knows where it may send: what it refused is not waited for.
 func (m *Mesh) Applied(ctx context.Context, s *mesh.Snapshot) error {
 	for _, w := range s.Workloads {
 		wanted := xds.PolicyVersion(s, w)
@@ -115,7 +116,13 @@ func (m *Mesh) Applied(ctx context.Context, s *mesh.Snapshot) error {
 			}
 		}
 	}
-	return nil
+	status, err := m.Status(ctx)
+	for _, p := range status.Proxies {
+		if !p.Settled && len(p.Refusals) == 0 {
+			return fmt.Errorf("%s has not taken all of its configuration", p.Name)
+		}
+	}
+	return err
 }
 
 // gauges are those by which a workload's filters tell which policy they run.

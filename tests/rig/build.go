@@ -7,8 +7,8 @@ import (
 	"os/exec"
 	"path/filepath"
 
-	"github.com/wasmesh/wasmesh/filters/wasmtest"
 	"github.com/wasmesh/wasmesh/injector/envoy"
+	"github.com/wasmesh/wasmesh/tests/rig/module"
 )
 
 const project = "github.com/wasmesh/wasmesh"
@@ -23,19 +23,19 @@ type Programs struct {
 }
 
 // Build compiles what is in the source tree into dir, so that no test judges a
-// binary of yesterday, and finds an Envoy, if need be by fetching it into the
+// binary of yesterday, takes the module that is under test, and finds an Envoy, if need be by fetching it into the
 // tools of the tree whose top folder is root.
 func Build(ctx context.Context, dir, root string) (Programs, error) {
 	p := Programs{
 		Wasmesh: filepath.Join(dir, "wasmesh"),
 		Sidecar: filepath.Join(dir, "wasmesh-sidecar"),
-		Module:  filepath.Join(dir, "mesh.wasm"),
 	}
 	commands := exec.CommandContext(ctx, "go", "build", "-o", dir+string(filepath.Separator), project, project+"/injector/wasmesh-sidecar")
 	if out, err := commands.CombinedOutput(); err != nil {
 		return p, fmt.Errorf("building wasmesh and wasmesh-sidecar: %w: %s", err, bytes.TrimSpace(out))
 	}
-	if err := wasmtest.Build(ctx, project+"/filters/modules/mesh", p.Module); err != nil {
+	var err error
+	if p.Module, err = module.UnderTest(ctx, dir); err != nil {
 		return p, err
 	}
 	found, err := envoy.Find(ctx, envoy.ToolsDir(root))

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"time"
 
+	"github.com/wasmesh/wasmesh/controlplane/mesh"
 	"github.com/wasmesh/wasmesh/filters/policy"
 )
 
@@ -19,6 +21,8 @@ const answerTimeout = 10 * time.Second
 type envoy struct {
 	*house
 	road road
+	// scope says what callers' own sidecars refuse.
+	scope *mesh.Scope
 }
 
 func (*envoy) tellsRule() bool { return false }
@@ -28,6 +32,7 @@ func (e *envoy) hearsOutside() bool { return e.road == throughSidecar }
 
 // begin edits the policy under the running mesh, once for both roads.
 func (e *envoy) begin(ctx context.Context, s stage) error {
+	e.scope = s.snapshot.Scope()
 	if e.road == straight {
 		return nil
 	}
@@ -54,6 +59,10 @@ func (e *envoy) once(ctx context.Context, c call) (verdict, error) {
 	if err != nil {
 		return verdict{}, err
 	}
+	own, err := e.ownRefusals(ctx, c)
+	if err != nil {
+		return verdict{}, err
+	}
 	id := e.nextID()
 	answer, err := e.travel(ctx, c, e.road, id)
 	if err != nil {
@@ -63,11 +72,19 @@ func (e *envoy) once(ctx context.Context, c call) (verdict, error) {
 	if err != nil {
 		return verdict{}, err
 	}
+	seen := e.applications.seen(id)
+	if by, err := e.refusedByOwn(ctx, c, own, answer); err != nil {
+		return verdict{}, err
+	} else if by {
+		if !maps.Equal(before, after) || len(seen) > 0 {
+			err = fmt.Errorf("the caller's own sidecar refused it, the server's filter went from %v to %v, and the application saw %v", before, after, seen)
+		}
+		return c.want, err
+	}
 	counted, err := tally(c, before, after)
 	if err != nil {
 		return verdict{}, err
 	}
-	seen := e.applications.seen(id)
 	switch {
 	case answer == allow && len(seen) == 1 && counted.passes():
 		return counted, arrived(c, seen[0])

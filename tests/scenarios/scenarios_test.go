@@ -144,7 +144,7 @@ func seat(t *testing.T) *court {
 	return &court{house: h, turns: [][]*bench{
 		{{name: "native", judge: &native{}}},
 		{{name: "wazero", judge: offline}},
-		{{name: "envoy", judge: &envoy{h, throughSidecar}}, {name: "envoy, around the caller's sidecar", judge: &envoy{h, straight}}},
+		{{name: "envoy", judge: &envoy{house: h, road: throughSidecar}}, {name: "envoy, around the caller's sidecar", judge: &envoy{house: h, road: straight}}},
 		{{name: "explain", judge: &explainer{program: programs.Wasmesh}}},
 	}}
 }

@@ -51,7 +51,7 @@ func TestInspectRefusesWithTheCause(t *testing.T) {
 	little := limits()
 	little.Start, little.CPU = time.Minute, time.Second
 	narrow := limits()
-	narrow.Start, narrow.Process = time.Minute, 512<<20
+	narrow.Start, narrow.Process = time.Minute, 768<<20
 	for name, c := range map[string]struct {
 		module moduletest.Module
 		limits inspect.Limits
@@ -61,7 +61,7 @@ func TestInspectRefusesWithTheCause(t *testing.T) {
 		"never starts":     {moduletest.Endless(), limits(), "it takes longer than 2s to start"},
 		"burns processors": {moduletest.Endless(), little, "it takes more than 1s of processor time to start"},
 		"takes memory":     {moduletest.MemoryBomb(), limits(), "_initialize: the guest trapped"},
-		"takes a table":    {moduletest.TableBomb(), narrow, "512 MiB of memory"},
+		"takes a table":    {moduletest.TableBomb(), narrow, "768 MiB of memory"},
 		"logs for ever":    {moduletest.LogFlood(), limits(), "it takes longer than 2s to start"},
 		"refuses":          {moduletest.Refusing(), limits(), `"configuration 2": proxy_on_configure: the guest answered false`},
 	} {

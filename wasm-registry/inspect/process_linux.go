@@ -34,7 +34,6 @@ func restrict(l Limits) error {
 		{"processor time", unix.RLIMIT_CPU, seconds},
 		// Memory that is written to: of the rest Go's runtime reserves a lot.
 		{"memory", unix.RLIMIT_DATA, l.Process},
-		{"address space", unix.RLIMIT_AS, 4 * l.Process},
 		{"image", unix.RLIMIT_CORE, 0},
 		{"size of files", unix.RLIMIT_FSIZE, 0},
 		{"open files", unix.RLIMIT_NOFILE, 16},

@@ -1,7 +1,9 @@
 package oci_test
 
 import (
+	"archive/tar"
 	"bytes"
+	"compress/gzip"
 	"errors"
 	"io"
 	"log"
@@ -151,6 +153,25 @@ func TestPushedImagesAreReadAlike(t *testing.T) {
 		if !bytes.Equal(otherReader(t, i), wasm) {
 			t.Errorf("%s: the other reader finds other bytes", where)
 		}
+	}
+}
+
+// Nothing of the place and time of packing is in the image.
+func TestPackTellsNothingElse(t *testing.T) {
+	i, err := oci.Pack(moduletest.Good().Bytes())
+	if err != nil {
+		t.Fatal(err)
+	}
+	z, err := gzip.NewReader(bytes.NewReader(i.Layer))
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := tar.NewReader(z).Next()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !z.ModTime.IsZero() || z.Name != "" || h.ModTime.Unix() != 0 || h.Uid != 0 || h.Gid != 0 || h.Uname+h.Gname != "" || h.Name != oci.PluginFile {
+		t.Errorf("got %+v in %+v", h, z.Header)
 	}
 }
 

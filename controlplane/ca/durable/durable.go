@@ -114,6 +114,14 @@ func Move(from, to string) error {
 	return errors.Join(syncDir(to), syncDir(from))
 }
 
+// Remove removes a file, and makes that survive a power cut.
+func Remove(path string) error {
+	if err := os.Remove(path); err != nil {
+		return err
+	}
+	return syncDir(path)
+}
+
 // syncDir makes a rename survive a power cut. Some file systems cannot do it;
 // the rename itself holds there nevertheless.
 func syncDir(path string) error {

@@ -64,6 +64,21 @@ func fresh(parent, name string) (string, error) {
 	return path, os.Mkdir(path, 0o700)
 }
 
+// The filter module by each of its two compilers.
+const (
+	standardModule = "mesh.wasm"
+	lightModule    = "mesh-tinygo.wasm"
+)
+
+// module returns the file name of the filter module that the mesh runs: the
+// lighter build if there is one.
+func (m *Mesh) module() string {
+	if _, err := os.Stat(m.bin(lightModule)); err == nil {
+		return lightModule
+	}
+	return standardModule
+}
+
 func (m *Mesh) logs() string    { return filepath.Join(m.Work, "logs") }
 func (m *Mesh) modules() string { return filepath.Join(m.Work, "modules") }
 

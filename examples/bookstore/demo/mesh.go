@@ -38,14 +38,15 @@ type Mesh struct {
 	given     string       // the source as the user wrote it
 	temporary bool         // whether Work is ours to remove
 	claimed   net.Listener // while open, no other demo starts at the same addresses
+	runs      string       // the file name of the filter module
 	// memory is where sidecars keep their keys while they run: not on a disk if
 	// that can be helped.
-	memory    string
-	envoy     envoy.Envoy
-	cast      []member
-	xds, join string // host:port
-	status    Socket
-	forker    *forker
+	memory              string
+	envoy               envoy.Envoy
+	cast                []member
+	xds, join, registry string // host:port
+	status              Socket
+	forker              *forker
 	// ctx ends when a child ended by itself; the cause says which.
 	ctx    context.Context
 	cancel context.CancelCauseFunc
@@ -65,6 +66,7 @@ func Start(ctx context.Context, o Options) (*Mesh, error) {
 	if err := m.prepare(); err != nil {
 		return nil, errors.Join(err, m.removeFolders())
 	}
+	fmt.Fprintf(m.options.Progress, "the filter module is %s\n", m.bin(m.runs))
 	m.forker = newForker()
 	steps := []struct {
 		what string
@@ -88,7 +90,7 @@ func Start(ctx context.Context, o Options) (*Mesh, error) {
 
 // prepare looks at everything that can be wrong before anything runs.
 func (m *Mesh) prepare() (err error) {
-	for _, name := range []string{"wasmesh", "wasmesh-sidecar", "bookstore-app", "mesh.wasm"} {
+	for _, name := range []string{"wasmesh", "wasmesh-sidecar", "bookstore-app", standardModule} {
 		if _, err := os.Stat(m.bin(name)); err != nil {
 			return fmt.Errorf("%w; build it first, with make", err)
 		}
@@ -101,6 +103,7 @@ func (m *Mesh) prepare() (err error) {
 			return err
 		}
 	}
+	m.runs = m.module()
 	if m.Snapshot, err = m.Now(); err != nil {
 		return err
 	}

@@ -56,7 +56,7 @@ func (m *Mesh) take(ctx context.Context, manifests *reader) sample {
 		s.blind = append(s.blind, "the control plane: "+err.Error())
 	}
 	for _, member := range m.cast {
-		metrics, err := m.Sidecars[member.workload].Metrics(ctx, `wasmesh_|control_plane\.connected_state`)
+		metrics, err := m.Sidecars[member.workload].Metrics(ctx, `wasmesh[_.]|control_plane\.connected_state`)
 		if err != nil {
 			s.blind = append(s.blind, err.Error())
 			continue
@@ -66,7 +66,8 @@ func (m *Mesh) take(ctx context.Context, manifests *reader) sample {
 	return s
 }
 
-// pair is who calls whom; counts are those of the callee's sidecar.
+// pair is who calls whom; counts are those of the callee's sidecar, or of the
+// caller's own where it refuses: then the callee is the service that was dialled.
 type pair struct{ from, to string }
 
 type counts struct {
@@ -85,14 +86,21 @@ func (c counts) denied() int {
 // calls reads the counters of one sample.
 func (s sample) calls() map[pair]counts {
 	out := map[pair]counts{}
-	for _, metrics := range s.metrics {
+	for caller, metrics := range s.metrics {
 		for _, series := range metrics {
 			p := pair{series.Labels["source"], series.Labels["destination"]}
+			own := series.Name == traffic.ForbiddenScope+"_"+traffic.Forbidden && series.Labels["reason"] != ""
+			if own { // refused by the caller's own sidecar: it got nowhere
+				p.from = caller.String()
+			}
 			c := out[p]
-			switch series.Name {
-			case traffic.Requests:
+			if own {
 				c.all += int(series.Value)
-			case traffic.Denials:
+			}
+			switch {
+			case series.Name == traffic.Requests:
+				c.all += int(series.Value)
+			case series.Name == traffic.Denials || own:
 				if c.denials == nil {
 					c.denials = map[string]int{}
 				}

@@ -67,6 +67,21 @@ func TestRatesAndSharesComeFromDifferences(t *testing.T) {
 	}
 }
 
+// What the caller's own sidecar refuses is a call that was denied; what the callee
+// answers is not counted twice.
+func TestOwnRefusals(t *testing.T) {
+	m, err := parseMetrics("envoy_wasmesh_forbidden_total{destination=\"bookstore/bookstore:14001\",reason=\"source\"} 7\n" +
+		"envoy_wasmesh_forbidden_total{destination=\"bookstore/bookstore:14001\",reason=\"\"} 9\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	calls := sample{metrics: map[mesh.Name]Metrics{{Namespace: "bookthief", Name: "bookthief"}: m}}.calls()
+	c := calls[pair{"bookthief/bookthief", "bookstore/bookstore:14001"}]
+	if len(calls) != 1 || c.all != 7 || c.denied() != 7 {
+		t.Errorf("got %+v", calls)
+	}
+}
+
 func TestOneSampleIsEnough(t *testing.T) {
 	var h history
 	h.add(at(0, 5, 5, 1))

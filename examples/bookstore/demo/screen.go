@@ -47,6 +47,7 @@ func (m *Mesh) show(out io.Writer) error {
 	for {
 		h.add(m.take(m.ctx, manifests))
 		v := h.view(m.cast, m.given, time.Since(begun))
+		v.Module = m.runs
 		switch {
 		case m.ctx.Err() != nil: // the sample is of a mesh that ends
 		case terminal:

@@ -12,6 +12,8 @@ type View struct {
 	Running time.Duration
 	// Source is the folder of manifests, as the user wrote it.
 	Source string
+	// Module is the file name of the filter module.
+	Module string
 	// Calls are sorted by caller, then by callee.
 	Calls []Call
 	// Root is the service whose requests are split, Shares how; both empty if
@@ -62,7 +64,7 @@ const barWidth = 40
 // a newline.
 func Render(v View, width int) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "wasmesh demo: the bookstore, for %s. Ctrl-C ends it.\n\n", v.Running.Truncate(time.Second))
+	fmt.Fprintf(&b, "wasmesh demo: the bookstore, for %s, with %s. Ctrl-C ends it.\n\n", v.Running.Truncate(time.Second), v.Module)
 	renderCalls(&b, v.Calls)
 	renderShares(&b, v)
 	renderSidecars(&b, v.Sidecars)

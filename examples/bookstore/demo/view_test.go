@@ -11,7 +11,7 @@ import (
 func evening() View {
 	return View{
 		Running: 72*time.Second + 300*time.Millisecond,
-		Source:  "examples/bookstore",
+		Source:  "examples/bookstore", Module: "mesh-tinygo.wasm",
 		Calls: []Call{
 			{From: "bookbuyer/bookbuyer", To: "bookstore/bookstore-v1", Allowed: 4.97},
 			{From: "bookstore/bookstore-v1", To: "bookwarehouse/bookwarehouse", Allowed: 2.5, Denied: 0.3, Reason: "method"},
@@ -37,7 +37,7 @@ func evening() View {
 func TestRender(t *testing.T) {
 	for name, v := range map[string]View{
 		"everything": evening(),
-		"beginning":  {Source: "examples/bookstore", Sidecars: []SidecarView{{Name: "bookbuyer/bookbuyer", Connected: true}}},
+		"beginning":  {Source: "examples/bookstore", Module: "mesh.wasm", Sidecars: []SidecarView{{Name: "bookbuyer/bookbuyer", Connected: true}}},
 	} {
 		golden, err := os.ReadFile("testdata/" + name + ".txt")
 		if err != nil {

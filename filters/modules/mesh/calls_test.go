@@ -11,7 +11,7 @@ import (
 	"github.com/wasmesh/wasmesh/filters/wasmtest"
 )
 
-// The budget of docs/adr/0014-host-calls.md: what one request may cost, from its
+// The budget of docs/adr/0020-host-calls.md: what one request may cost, from its
 // first callback to its last, once its series are defined.
 var budgets = []struct {
 	name   string

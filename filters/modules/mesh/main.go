@@ -2,7 +2,8 @@
 // binary, so that a stream costs one call into Wasm and a worker one VM.
 //
 // It only wires. No panic may leave it: the access stage then denies, the
-// others pass.
+// others pass. TinyGo has no recover: a panic ends the VM, and Envoy answers 503
+// until it has loaded it again.
 package main
 
 import (
@@ -53,7 +54,7 @@ type plugin struct {
 	// now is the time of the last tick, in seconds since 1970: reading the clock
 	// for each stream would cost more than it tells.
 	now    int64
-	panics proxywasm.MetricCounter
+	panics guest.Counter
 }
 
 // OnPluginStart refuses a configuration it cannot read, and the sidecar keeps
@@ -72,7 +73,7 @@ func (p *plugin) OnPluginStart(int) types.OnPluginStartStatus {
 	p.form, p.version = c.Form, c.Version
 	now := time.Now()
 	p.now = now.Unix()
-	p.panics = proxywasm.DefineCounterMetric(traffic.Panics)
+	p.panics = guest.DefineCounter(traffic.Panics)
 	if err := proxywasm.SetTickPeriodMilliSeconds(firstTickMilliseconds); err != nil {
 		proxywasm.LogError("the tick could not be set: " + err.Error())
 		return types.OnPluginStartStatusFailed
@@ -115,9 +116,9 @@ func (p *plugin) begin() {
 	p.ticked = true
 	switch p.form {
 	case config.Access, config.AccessOnly:
-		guest.SetGauge(proxywasm.DefineGaugeMetric(traffic.PolicyVersion), p.version)
+		guest.DefineGauge(traffic.PolicyVersion).Set(p.version)
 	case config.Connections:
-		guest.SetGauge(proxywasm.DefineGaugeMetric(traffic.ConnectionPolicyVersion), p.version)
+		guest.DefineGauge(traffic.ConnectionPolicyVersion).Set(p.version)
 	}
 	if err := proxywasm.SetTickPeriodMilliSeconds(tickMilliseconds); err != nil {
 		proxywasm.LogError("the tick could not be slowed down: " + err.Error())
@@ -147,6 +148,6 @@ func (p *plugin) NewTcpContext(id uint32) types.TcpContext {
 // survive counts a panic of a callback in which nothing has to be answered.
 func (p *plugin) survive() {
 	if recover() != nil {
-		p.panics.Increment(1)
+		p.panics.Increment()
 	}
 }

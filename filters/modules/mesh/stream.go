@@ -18,7 +18,7 @@ type stream struct {
 func (s *stream) OnHttpRequestHeaders(int, bool) (action types.Action) {
 	defer func() {
 		if recover() != nil {
-			s.plugin.panics.Increment(1)
+			s.plugin.panics.Increment()
 			access.Panicked()
 			action = types.ActionPause
 		}

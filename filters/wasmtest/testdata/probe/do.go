@@ -70,6 +70,11 @@ func act(verb string, w []string) string {
 		return fmt.Sprint(proxywasm.RemoveHttpRequestHeader(w[0]))
 	case "set":
 		return fmt.Sprint(proxywasm.ReplaceHttpRequestHeaders([][2]string{{":path", "/set"}, {w[0], w[1]}}))
+	case "setall":
+		return fmt.Sprint(proxywasm.ReplaceHttpRequestHeaders([][2]string{
+			{":authority", "b"}, {"x-second", "2"}, {":path", "/set"}, {":method", "PUT"}, {":scheme", "http"}, {w[0], w[1]},
+			{"x-forwarded-proto", "http"},
+		}))
 	case "setmany":
 		return fmt.Sprint(proxywasm.ReplaceHttpRequestHeaders(make([][2]string, 1025)))
 	case "responseheader":
@@ -154,7 +159,9 @@ func system(verb string, w []string) string {
 		_, err := os.ReadFile("/etc/hostname")
 		return fmt.Sprint(len(os.Args), " ", os.Environ(), " ", err)
 	case "sleep":
-		time.Sleep(time.Minute)
+		var milliseconds int
+		fmt.Sscan(w[0], &milliseconds)
+		time.Sleep(time.Duration(milliseconds) * time.Millisecond)
 		return "slept"
 	case "call":
 		return call(w)
@@ -171,7 +178,7 @@ func system(verb string, w []string) string {
 		grown = append(grown, make([]byte, megabytes<<20))
 		return fmt.Sprint(len(grown[len(grown)-1]) == megabytes<<20)
 	case "foreign":
-		_, err := proxywasm.CallForeignFunction("f", nil)
+		_, err := proxywasm.CallForeignFunction(w[0], nil)
 		return fmt.Sprint(err)
 	case "panic":
 		panic("probe was told to")

@@ -1,0 +1,53 @@
+package guest
+
+import "github.com/proxy-wasm/proxy-wasm-go-sdk/proxywasm"
+
+// The SDK's metrics panic where the host refuses, and bring fmt with them, which
+// is a third of TinyGo's module. Telemetry must never be what ends a request.
+
+// The kinds of the Proxy-Wasm ABI.
+const (
+	kindCounter = 0
+	kindGauge   = 1
+)
+
+// Counter is a counter of the sidecar. The zero Counter counts nothing.
+type Counter struct{ metric metric }
+
+// Gauge is a gauge of the sidecar. The zero Gauge shows nothing.
+type Gauge struct{ metric metric }
+
+type metric struct {
+	id      uint32
+	defined bool
+}
+
+// DefineCounter returns the counter of that name. One that the host refuses is
+// logged, and counts nothing.
+func DefineCounter(name string) Counter { return Counter{define(kindCounter, name)} }
+
+// DefineGauge returns the gauge of that name. One that the host refuses is
+// logged, and shows nothing.
+func DefineGauge(name string) Gauge { return Gauge{define(kindGauge, name)} }
+
+func define(kind uint32, name string) metric {
+	id, ok := hostDefine(kind, name)
+	if !ok {
+		proxywasm.LogError("a metric could not be defined: " + name)
+	}
+	return metric{id, ok}
+}
+
+// Increment counts one.
+func (c Counter) Increment() {
+	if c.metric.defined && !hostIncrement(c.metric.id, 1) {
+		proxywasm.LogError("a counter could not be incremented")
+	}
+}
+
+// Set shows value; the SDK can only add to a gauge.
+func (g Gauge) Set(value uint64) {
+	if g.metric.defined && !hostRecord(g.metric.id, value) {
+		proxywasm.LogError("a gauge could not be set")
+	}
+}
