@@ -30,7 +30,6 @@ const (
 	xdsAddress      = "127.175.0.1:15010"
 	joinAddress     = "127.175.0.1:15012"
 	registryAddress = "127.175.0.1:15013"
-	registryAddress = "127.175.0.1:15013"
 	application     = "127.171.0.2:8081"
 
 	// startTimeout covers Envoys that compile the module on one slow core.
