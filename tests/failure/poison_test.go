@@ -38,6 +38,12 @@ var places = []place{
 	{poison: "tick", served: true},
 }
 
+// unnoticed: nobody else may notice. A compiler whose code cannot recover traps
+// where this project's would have denied.
+func (p place) unnoticed() bool {
+	return p.harmless && (*poisonedFile == "" || !strings.HasSuffix(p.poison, "inside"))
+}
+
 // TestPoison has one mesh for all: each poison has to leave it as it was.
 func TestPoison(t *testing.T) {
 	openLab(t, poisoned(t))
@@ -75,7 +81,7 @@ func testPoisonedRequests(t *testing.T) {
 		if denied.opened {
 			t.Errorf("%s: a request that is denied got through", p.poison)
 		}
-		if p.harmless && bad > 0 {
+		if p.unnoticed() && bad > 0 {
 			t.Errorf("%s: %d of %d others noticed: %v", p.poison, bad, asked, answers)
 		}
 	}
