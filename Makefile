@@ -9,7 +9,7 @@ TINYGO ?=
 LIGHT = bin/mesh-tinygo.wasm
 JUDGED = $(if $(TINYGO),$(LIGHT),$(MODULE))
 
-.PHONY: all build module modules envoy demo demo-check test conformance identity edits check bench lightness swaps fuzz fuzz-long fuzz-mutants clean
+.PHONY: all build module modules envoy demo demo-check test outages conformance identity edits check bench lightness swaps fuzz fuzz-long fuzz-mutants clean
 
 # How long each decoder is fuzzed; how many cases the long comparison has, and
 # that wazero sees the cases of every nth world.
@@ -42,6 +42,10 @@ demo-check: build
 
 test: build
 	WASMESH_MODULE=$(CURDIR)/$(JUDGED) ./.ci/test
+
+# The long form: a minute without a control plane, five rounds of kills, limits on time.
+outages: modules
+	cd tests/outages && $(if $(TINYGO),WASMESH_MODULE=$(CURDIR)/$(LIGHT)) $(GO) test -count=1 -v -timeout 30m -run . -args -long
 
 # From the package's own folder, where go test shows what the test prints.
 conformance: modules

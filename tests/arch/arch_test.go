@@ -81,7 +81,7 @@ var layers = []struct {
 	{"controlplane/ca/durable", nil},
 	{"controlplane/ca", []string{"controlplane/ca/", "controlplane/door", "controlplane/mesh", "filters/identity"}},
 	{"controlplane", []string{"controlplane/", "filters/", "wasm-registry/"}},
-	{"wasm-registry/", []string{"wasm-registry/", "filters/wasmtest", "filters/config", "filters/policy"}},
+	{"wasm-registry/", []string{"controlplane/door", "wasm-registry/", "filters/wasmtest", "filters/config", "filters/policy"}},
 	{"injector/envoy", nil},
 	{"injector/", []string{"injector/", "controlplane/ca", "controlplane/ca/durable", "filters/traffic", "wasm-registry/fetch", "wasm-registry/store"}},
 	{"examples/", []string{"examples/", "controlplane", "controlplane/", "injector/", "filters/"}},
