@@ -3,8 +3,9 @@
 //
 // One loop owns all state; streams only send it events. The package never
 // builds a resource itself, never trusts what a proxy says of itself beyond its
-// certificate, and never resends what a proxy refused: the proxy keeps its last
-// good, and the refusal is told.
+// certificate, and never hurries with what a proxy refused: the proxy keeps its
+// last good, the refusal is told, and a filter is offered again with growing
+// pauses.
 package serve
 
 import (
@@ -49,11 +50,21 @@ type Proxy struct {
 	// Settled is true when it has acknowledged everything it should have. Whether
 	// a policy runs is told by the filter itself, not by an acknowledgement.
 	Settled bool
+	// Waiting are the resources of its current step that it has not acknowledged.
+	Waiting []Resource
+	// Module is the digest of the filter module in what it acknowledged last, empty
+	// if its workload has no port that a filter judges.
+	Module string
+	// Expires is when the certificate of its stream ends.
+	Expires time.Time
 	// Sent counts the bytes of all responses on its stream.
 	Sent uint64
 	// Refusals are the types whose last answer was a NACK.
 	Refusals []Refusal
 }
+
+// Resource names one, by its type URL and its own name.
+type Resource struct{ Type, Name string }
 
 // Refusal is a NACK. The proxy goes on with what it had.
 type Refusal struct {
@@ -106,19 +117,27 @@ func (s *Server) Run(ctx context.Context) error {
 		s.status.Store(&status)
 		told = time.Now()
 	}
+	due := time.NewTimer(0)
+	defer due.Stop()
 	for {
+		if !state.soonest.IsZero() {
+			due.Reset(time.Until(state.soonest))
+		}
+		var e event
 		select {
 		case <-ctx.Done():
 			return nil
-		case e := <-s.events:
-			if err := e.apply(ctx, &state); err != nil {
-				return err
-			}
-			if len(s.events) > 0 && time.Since(told) < statusInterval {
-				continue // there is more to come: to look at all proxies after each would be the greater work
-			}
-			state.tell()
+		case at := <-due.C:
+			e = offersDue{at}
+		case e = <-s.events:
 		}
+		if err := e.apply(ctx, &state); err != nil {
+			return err
+		}
+		if len(s.events) > 0 && time.Since(told) < statusInterval {
+			continue // there is more to come: to look at all proxies after each would be the greater work
+		}
+		state.tell()
 	}
 }
 

@@ -19,9 +19,13 @@ import (
 // state is everything the loop knows.
 type state struct {
 	// mesh builds what proxies should have; nil until something is published.
-	mesh    *xds.Mesh
+	mesh *xds.Mesh
+	// module is the digest that what mesh builds names.
+	module  string
 	streams map[string]*stream
 	log     *slog.Logger
+	// soonest is when the next offer is due; zero: none is.
+	soonest time.Time
 	// tell makes the state known to others.
 	tell func()
 	put  func(ctx context.Context, key string, r xds.Resources) error
@@ -45,11 +49,15 @@ type stream struct {
 	// told after every answer of any proxy.
 	reached bool
 	// bytes counts what was sent.
-	bytes uint64
+	bytes   uint64
+	module  string
+	expires time.Time
 	// sent are the responses of a type that have no answer yet, oldest first: a
 	// proxy may be sent a second one before it has answered the first.
 	sent     map[string][]delivery
 	refusals map[string][]Refusal // by type
+	// offers are of filters, by name.
+	offers map[string]offer
 	// tell bounds the lines about its refusals.
 	tell door.Teller
 }
@@ -72,7 +80,7 @@ type published struct {
 }
 
 func (e published) apply(ctx context.Context, s *state) error {
-	s.mesh = xds.Prepare(e.snapshot, e.settings, s.mesh)
+	s.mesh, s.module = xds.Prepare(e.snapshot, e.settings, s.mesh), e.settings.Module
 	keys := slices.Sorted(maps.Keys(s.streams))
 	for _, key := range keys {
 		s.aim(key)
@@ -103,6 +111,19 @@ func (e opened) apply(ctx context.Context, s *state) error {
 	}
 	s.aim(e.key)
 	return s.pursue(ctx, e.key)
+}
+
+// certified says until when the certificate that opened a stream is good.
+type certified struct {
+	key     string
+	expires time.Time
+}
+
+func (e certified) apply(_ context.Context, s *state) error {
+	if st, ok := s.streams[e.key]; ok {
+		st.expires = e.expires
+	}
+	return nil
 }
 
 type closed struct{ key string }
@@ -146,10 +167,16 @@ func (e answered) apply(ctx context.Context, s *state) error {
 		delete(st.waiting[e.typeURL], name)
 	}
 	st.accept(e.typeURL, names) // what is refused again is told anew
+	if e.typeURL == xds.FilterType {
+		st.settleOffers(names)
+	}
 	if e.cause == "" {
 		return s.advance(ctx, e.key)
 	}
 	names = blamed(names, e.cause)
+	if e.typeURL == xds.FilterType {
+		s.refuse(st, names, e.at)
+	}
 	st.held = st.held || e.typeURL != xds.FilterType
 	st.refusals[e.typeURL] = append(st.refusals[e.typeURL], Refusal{Type: e.typeURL, Resources: names, Cause: e.cause, At: e.at})
 	st.tell.Warn(s.log, e.at, "a proxy refused its configuration and keeps what it had",
@@ -195,6 +222,7 @@ func (st *stream) accept(typeURL string, names []string) {
 func (s *state) aim(key string) {
 	st := s.streams[key]
 	st.desired = s.mesh.Build(st.proxy)
+	st.number()
 	st.held = false
 	st.reached = st.current != nil && equal(st.current, st.desired)
 }
@@ -248,21 +276,6 @@ func (st *stream) isWaiting() bool {
 		}
 	}
 	return false
-}
-
-// proxies is the state as others may see it.
-func (s *state) proxies() []Proxy {
-	var out []Proxy
-	for _, key := range slices.Sorted(maps.Keys(s.streams)) {
-		st := s.streams[key]
-		p := Proxy{Name: st.proxy, Since: st.since, Sent: st.bytes, Settled: !st.isWaiting() && st.reached}
-		for _, typeURL := range slices.Sorted(maps.Keys(st.refusals)) {
-			p.Refusals = append(p.Refusals, st.refusals[typeURL]...)
-		}
-		p.Settled = p.Settled && len(p.Refusals) == 0
-		out = append(out, p)
-	}
-	return out
 }
 
 func cacheSnapshot(r xds.Resources) (*cache.Snapshot, error) {

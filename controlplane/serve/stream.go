@@ -21,6 +21,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/wasmesh/wasmesh/controlplane/mesh"
+	"github.com/wasmesh/wasmesh/controlplane/xds"
 	"github.com/wasmesh/wasmesh/filters/identity"
 )
 
@@ -79,17 +80,20 @@ func (s *Server) intercept(srv any, ss grpc.ServerStream, info *grpc.StreamServe
 	}
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
-	v, leave := s.guests.enter(proxy, end)
-	defer leave()
-	if err := v.wait(ctx, streamCost); err != nil {
+	if err := s.guests.open(ctx, proxy); err != nil {
 		return err
 	}
+	v, leave := s.guests.enter(proxy, end)
+	defer leave()
 	t := &tap{ServerStream: ss, ctx: ctx, server: s, proxy: proxy, visit: v, key: s.key(proxy), refused: make(chan error, 1)}
 	defer t.unanswered.end()
 	if err := s.send(ctx, opened{t.key, proxy, time.Now()}); err != nil {
 		return err
 	}
 	defer s.forget(t.key)
+	if err := s.send(ctx, certified{t.key, expires}); err != nil {
+		return err
+	}
 	return untilExpiry(ctx, func() error { return t.outcome(handle(srv, t)) })
 }
 
@@ -173,6 +177,8 @@ type tap struct {
 	proxy  mesh.Name
 	visit  *visit
 	key    string
+	// introduced: it has asked for filters, and said which it has.
+	introduced bool
 	// asked is what the names cost that the proxy has asked for so far.
 	asked      int
 	unanswered unanswered
@@ -221,7 +227,8 @@ func (t *tap) RecvMsg(m any) error {
 		return t.refuse(err)
 	}
 	req.Node = &corev3.Node{Id: t.key}
-	if had := req.GetInitialResourceVersions(); len(had) > 0 {
+	if had := req.GetInitialResourceVersions(); len(had) > 0 || req.GetTypeUrl() == xds.FilterType && !t.introduced {
+		t.introduced = t.introduced || req.GetTypeUrl() == xds.FilterType
 		if err := t.server.send(t.ctx, brought{t.key, req.GetTypeUrl(), had}); err != nil {
 			return err
 		}

@@ -2,6 +2,7 @@ package badinput
 
 import (
 	"bytes"
+	"encoding/binary"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -28,11 +29,13 @@ func goodModule(t *testing.T) []byte {
 }
 
 // otherModule is as good, and has another digest: it ends with a section that
-// nobody reads.
+// nobody reads. Whatever compiler made it, it is no small file.
 func otherModule(t *testing.T) []byte {
 	t.Helper()
-	const custom, size = 0, 7
-	return append(goodModule(t), custom, size, 5, 'o', 't', 'h', 'e', 'r', 0)
+	const custom, name = 0, "\x05other"
+	section := append([]byte(name), make([]byte, smallFile)...)
+	wasm := binary.AppendUvarint(append(goodModule(t), custom), uint64(len(section)))
+	return append(wasm, section...)
 }
 
 func built(t *testing.T, pkg string, arguments ...string) []byte {
@@ -61,12 +64,13 @@ func badModules(t *testing.T) []variant {
 	_, _ = rand.NewChaCha8([32]byte{7}).Read(garbage) // never fails
 	return []variant{
 		{"empty", nil, "does not begin with"},
-		{"truncated", bytes.Clone(good[:len(good)/2]), "corrupt"},
+		{"truncated", bytes.Clone(good[:len(good)/2]), "truncated"},
 		{"garbage", garbage, "does not begin with"},
 		{"component", []byte("\x00asm\x0d\x00\x01\x00"), "component"},
 		{"foreign", []byte("\x00asm\x01\x00\x00\x00"), "proxy_abi_version_0_2"},
 		{"refuses to start", stubborn(t, "refuse"), "stubborn was built to refuse"},
 		{"panics at start", stubborn(t, "panic"), "stubborn was built to panic"},
 		{"loops at start", stubborn(t, "loop"), "it takes longer than"},
+		{"100 MB", append(bytes.Clone(good), make([]byte, 100<<20-len(good))...), "at most"},
 	}
 }
