@@ -150,7 +150,7 @@ func (s *shop) broken(image string) {
 		`"Perhaps" is not known`:                 manifest("plans", image, acme, "  onFailure: Perhaps\n"),
 		"it selects nothing by name":             strings.Replace(manifest("plans", image, acme, ""), "{serviceAccount: reports}", "{}", 1),
 		"cannot be attached \"outbound\"":        manifest("plans", image, acme, "  direction: outbound\n"),
-		"has the sha256 " + store.Digest(s.wasm): strings.Replace(manifest("plans", image, acme, ""), "  config:", "    sha256: "+strings.Repeat("1", 64)+"\n  config:", 1),
+		"has the sha256 " + store.Digest(s.wasm): strings.Replace(manifest("plans", image, acme, ""), "  config:", "    sha256: "+strings.Repeat("1a", 32)+"\n  config:", 1),
 	} {
 		s.write("filter.yaml", text)
 		s.problem("filter.yaml:", "WasmFilter shop/plans", cause)
