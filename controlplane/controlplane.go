@@ -74,6 +74,7 @@ func Run(ctx context.Context, o Options) error {
 		options: o, source: files.NewSource(o.Source), modules: modules, server: server, authority: authority,
 		images: newImages(puller{manifests: o.Source, insecure: o.InsecureRegistries, store: modules.store, known: filepath.Join(o.State, "images")}.get, o.Log),
 	}
+	p.catalog.Store(&catalog{replaced: make(chan struct{})})
 	p.observed = receive.New(o.Settings.TrustDomain, serve.WorkloadOf, p.accountOf, o.Log)
 	l, err := listen(ctx, o)
 	if err != nil {

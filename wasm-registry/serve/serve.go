@@ -24,8 +24,7 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/net/netutil"
-
+	"github.com/wasmesh/wasmesh/controlplane/door"
 	"github.com/wasmesh/wasmesh/wasm-registry/store"
 )
 
@@ -40,6 +39,9 @@ const (
 )
 
 const (
+	// maxWaiting are connections whose request is not here yet; of more, the oldest
+	// is closed.
+	maxWaiting = 256
 	// maxConnections are mostly sidecars that wait for news, one connection each.
 	maxConnections = 8192
 	// maxTransfers bounds what is read from the disk at once.
@@ -58,8 +60,9 @@ const (
 type Caller func(tls.ConnectionState) (name string, until time.Time, err error)
 
 // References returns the digests that the configuration of a caller names, and a
-// channel that is closed when they may have changed.
-type References func(name string) (digests []string, changed <-chan struct{})
+// channel that is closed when they may have changed. Until they are known, as
+// while a control plane starts, nobody is told that there are none.
+type References func(name string) (digests []string, known bool, changed <-chan struct{})
 
 // List is the answer at ListPath.
 type List struct {
@@ -105,9 +108,9 @@ func (e *endpoint) leave(name string) {
 	}
 }
 
-func busy(w http.ResponseWriter) {
+func busy(w http.ResponseWriter, cause string) {
 	w.Header().Set("Retry-After", "1")
-	http.Error(w, "too many at once; try again in a second", http.StatusServiceUnavailable)
+	http.Error(w, cause+"; try again in a second", http.StatusServiceUnavailable)
 }
 
 // identified names the caller before anything else is looked at.
@@ -124,10 +127,11 @@ func (e *endpoint) identified(act func(http.ResponseWriter, *http.Request, strin
 			return
 		}
 		if !e.enter(name) {
-			busy(w)
+			busy(w, "too many requests at once")
 			return
 		}
 		defer e.leave(name)
+		door.Heard(r)
 		// What is open ends with the certificate that opened it.
 		ctx, cancel := context.WithDeadline(r.Context(), until)
 		defer cancel()
@@ -140,9 +144,9 @@ func (e *endpoint) list(w http.ResponseWriter, r *http.Request, name string) {
 	timeout := time.NewTimer(min(time.Duration(max(wait, 0))*time.Second, maxWait))
 	defer timeout.Stop()
 	for {
-		digests, changed := e.references(name)
+		digests, known, changed := e.references(name)
 		tag := tagOf(digests)
-		if r.Header.Get("If-None-Match") != tag {
+		if known && r.Header.Get("If-None-Match") != tag {
 			w.Header().Set("ETag", tag)
 			w.Header().Set("Content-Type", "application/json")
 			w.Header().Set("Cache-Control", "no-store")
@@ -154,6 +158,10 @@ func (e *endpoint) list(w http.ResponseWriter, r *http.Request, name string) {
 			continue
 		case <-timeout.C:
 		case <-r.Context().Done():
+		}
+		if !known {
+			busy(w, "the control plane is starting")
+			return
 		}
 		w.Header().Set("ETag", tag)
 		w.WriteHeader(http.StatusNotModified)
@@ -178,7 +186,7 @@ func (e *endpoint) bytes(w http.ResponseWriter, r *http.Request, name string) {
 	case e.transfers <- struct{}{}:
 		defer func() { <-e.transfers }()
 	default:
-		busy(w)
+		busy(w, "too many requests at once")
 		return
 	}
 	f, err := e.store.Open(digest)
@@ -195,7 +203,7 @@ func (e *endpoint) bytes(w http.ResponseWriter, r *http.Request, name string) {
 }
 
 func (e *endpoint) named(name, digest string) bool {
-	digests, _ := e.references(name)
+	digests, _, _ := e.references(name)
 	for _, d := range digests {
 		if d == digest {
 			return true
@@ -215,7 +223,8 @@ func Serve(ctx context.Context, ln net.Listener, config *tls.Config, h http.Hand
 		Handler: h, TLSConfig: config,
 		ReadHeaderTimeout: headerTimeout, ReadTimeout: headerTimeout,
 		WriteTimeout: maxWait + transferTimeout, MaxHeaderBytes: maxHeaders,
-		ErrorLog:    slog.NewLogLogger(log.Handler(), slog.LevelInfo),
+		ErrorLog:    door.Failures(log, "modules: a connection failed"),
+		ConnContext: door.Remember,
 		Protocols:   new(http.Protocols),
 		BaseContext: func(net.Listener) context.Context { return ctx },
 	}
@@ -232,7 +241,7 @@ func Serve(ctx context.Context, ln net.Listener, config *tls.Config, h http.Hand
 			server.Close()
 		}
 	})
-	err := server.ServeTLS(netutil.LimitListener(ln, maxConnections), "", "")
+	err := server.ServeTLS(door.Listen(ln, maxWaiting, maxConnections), "", "")
 	if !stop() {
 		<-stopped
 	}
