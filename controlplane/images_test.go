@@ -67,6 +67,9 @@ func TestImagesAreFetchedAgain(t *testing.T) {
 	heard(t, i, late, again, func(o pulled) bool { return errors.Is(o.err, errPassing) })
 	heard(t, i, never, again, func(o pulled) bool { return o.err != nil })
 	heard(t, i, late, again, func(o pulled) bool { return o.err == nil && o.digest == store.Digest([]byte("module")) })
+	if _, more := <-i.work[never].found; more {
+		t.Error("what can never be is tried again")
+	}
 	if i.known(stuck) != nil {
 		t.Error("something is known of what is under way")
 	}

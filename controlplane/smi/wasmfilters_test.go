@@ -122,6 +122,17 @@ func TestFilterConfigurations(t *testing.T) {
 	}
 }
 
+// A filter that is broken and never was good denies where it was to stand.
+func TestNewBrokenFiltersStandWithoutAModule(t *testing.T) {
+	o := objects(t, filterCast)
+	o.WasmFilters = []*v1alpha1.WasmFilter{filter(t, "f", "{selector: {serviceAccount: web}, module: {image: 'a/b:1'}}")}
+	s, _, problems := smi.Settle(smi.Objects{}, o, settings)
+	w, _ := s.Workload(mesh.Name{Namespace: "shop", Name: "web-1"})
+	if len(problems) != 1 || len(w.Filters) != 1 || w.Filters[0].Image != "" || w.Filters[0].Pass {
+		t.Errorf("got %+v, %v", w.Filters, problems)
+	}
+}
+
 // A filter that was good and is broken keeps its last form; and there can be
 // only so many.
 func TestBrokenFiltersKeepTheirLastForm(t *testing.T) {

@@ -3,6 +3,7 @@ package wasmfilter
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -128,7 +129,7 @@ func (s *shop) runs(digest string) {
 		}
 		dump, err := s.Admin(reports).Get(ctx, "/config_dump?resource=ecds_filters")
 		if err == nil && !strings.Contains(string(dump), digest) {
-			err = fmt.Errorf("envoy does not have it")
+			err = errors.New("envoy does not have it")
 		}
 		return err
 	})
@@ -149,7 +150,7 @@ func (s *shop) broken(image string) {
 		`"Perhaps" is not known`:                 manifest("plans", image, acme, "  onFailure: Perhaps\n"),
 		"it selects nothing by name":             strings.Replace(manifest("plans", image, acme, ""), "{serviceAccount: reports}", "{}", 1),
 		"cannot be attached \"outbound\"":        manifest("plans", image, acme, "  direction: outbound\n"),
-		"has the sha256 " + store.Digest(s.wasm): strings.Replace(manifest("plans", image, acme, ""), "  config:", "    sha256: "+strings.Repeat("1", 64)+"\n  config:", 1),
+		"has the sha256 " + store.Digest(s.wasm): strings.Replace(manifest("plans", image, acme, ""), "  config:", "    sha256: "+strings.Repeat("1a", 32)+"\n  config:", 1),
 	} {
 		s.write("filter.yaml", text)
 		s.problem("filter.yaml:", "WasmFilter shop/plans", cause)
@@ -204,7 +205,16 @@ func (s *shop) unavailable() {
 	s.answers(answer{200, `["free"]`}, reports, "/summary", "x-tenant", "basement")
 	s.write("nowhere.yaml", manifest("nowhere", nowhere, "x", "  onFailure: Pass\n"))
 	s.problem("nowhere.yaml:", "WasmFilter shop/nowhere", "requests pass without it")
-	s.filtered()
+	// The listener is replaced meanwhile: the place is new.
+	s.must("the new place", func(ctx context.Context) error {
+		dump, err := s.Admin(reports).Get(ctx, "/config_dump?resource=dynamic_listeners")
+		if err == nil && (!strings.Contains(string(dump), "shop/nowhere") || strings.Contains(string(dump), "warming_state")) {
+			err = errors.New("it is not there")
+		}
+		return err
+	})
+	s.answers(answer{200, `["gold"]`}, reports, "/premium", "x-tenant", "acme")
+	s.answers(answer{403, ""}, reports, "/premium", "x-tenant", "basement")
 	s.write("nowhere.yaml", manifest("nowhere", nowhere, "x", "  onFailure: Deny\n"))
 	s.problem("nowhere.yaml:", "WasmFilter shop/nowhere", "requests are refused until it runs")
 	s.answers(answer{403, ""}, reports, "/summary", "x-tenant", "acme")
