@@ -49,6 +49,7 @@ func runControlPlane(ctx context.Context, args []string, _, stderr io.Writer) er
 	f.StringVar(&o.Registry, "registry", "127.0.0.1:15013", "address at which sidecars fetch modules")
 	f.StringVar(&o.Status, "status", "", "Unix socket that tells the state (default STATE/status.sock)")
 	f.DurationVar(&o.LeafLifetime, "leaf-lifetime", ca.DefaultLeafLifetime, "life of a workload's certificate")
+	f.Var((*list)(&o.InsecureRegistries), "insecure-registry", "host:port of a registry that may be on this machine and is spoken to in the clear; may be repeated")
 	meshFlags(f, &o.Settings)
 	if _, err := parse(f, args); err != nil {
 		return err

@@ -22,7 +22,10 @@ import (
 // Status is the control plane's state for people and scripts.
 type Status struct {
 	// Module is the digest of the filter module in use; empty if there is none.
-	Module   string
+	Module string
+	// Filters are the digests of the modules that users' filters run, by the names
+	// of the WasmFilters.
+	Filters  map[string]string `json:",omitempty"`
 	Problems []string
 	// Relaxed are the namespaces that are not closed yet.
 	Relaxed []Relaxed
@@ -75,6 +78,12 @@ func (p *plane) statusHandler() http.Handler {
 		}
 		if digest := p.digest.Load(); digest != nil {
 			s.Module = *digest
+		}
+		if c := p.catalog.Load(); c != nil {
+			s.Filters = map[string]string{}
+			for name, a := range c.settings[0].Filters {
+				s.Filters[name.String()] = a.Module
+			}
 		}
 		if problems := p.problems.Load(); problems != nil {
 			for _, problem := range *problems {
