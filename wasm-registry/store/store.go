@@ -159,6 +159,19 @@ func (s Store) Keep(digests ...string) error {
 	return err
 }
 
+// Verify removes every module whose content is not its digest's, and returns
+// their digests.
+func (s Store) Verify() (damaged []string, err error) {
+	all, err := s.List()
+	for _, digest := range all {
+		if !s.Has(digest) {
+			damaged = append(damaged, digest)
+			err = errors.Join(err, s.Remove(digest))
+		}
+	}
+	return damaged, err
+}
+
 // Sweep removes the parts that a crash left. No Receive may be under way in the
 // folder.
 func (s Store) Sweep() error {
