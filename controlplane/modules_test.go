@@ -6,6 +6,8 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,6 +17,7 @@ import (
 
 	"github.com/wasmesh/wasmesh/controlplane/mesh"
 	"github.com/wasmesh/wasmesh/controlplane/modules"
+	"github.com/wasmesh/wasmesh/controlplane/serve"
 	"github.com/wasmesh/wasmesh/wasm-registry/inspect"
 	"github.com/wasmesh/wasmesh/wasm-registry/store"
 )
@@ -227,5 +230,19 @@ func TestAModuleThatWasTakenAwayIsPutBack(t *testing.T) {
 	}
 	if d.look(); !d.store.Has(store.Digest([]byte("good"))) {
 		t.Error("it is gone still")
+	}
+}
+
+// Before anything is known, the status and the registry say so, and do not fail.
+func TestAPlaneThatHasJustBegun(t *testing.T) {
+	p := &plane{server: serve.New(slog.New(slog.NewTextHandler(io.Discard, nil)))}
+	p.catalog.Store(&catalog{replaced: make(chan struct{})})
+	answer := httptest.NewRecorder()
+	p.statusHandler().ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/status", nil).WithContext(t.Context()))
+	if answer.Code != http.StatusOK {
+		t.Errorf("the status is %d", answer.Code)
+	}
+	if digests, known, changed := p.references("shop/store"); known || len(digests) > 0 || changed == nil {
+		t.Errorf("references are %v, %v", digests, known)
 	}
 }
