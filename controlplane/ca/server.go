@@ -18,6 +18,10 @@ import (
 )
 
 const (
+	// maxWaiting are connections whose request is not here yet: those of honest
+	// callers need milliseconds for it. Of more, the oldest is closed.
+	maxWaiting     = 256
+	maxConnections = 2 * maxWaiting
 	maxHeaders     = 8 << 10 // bytes
 	headerTimeout  = 5 * time.Second
 	requestTimeout = 15 * time.Second
@@ -53,8 +57,8 @@ func (a *Authority) Serve(ctx context.Context, ln net.Listener, hosts []string, 
 		ReadTimeout:       requestTimeout,
 		WriteTimeout:      requestTimeout,
 		MaxHeaderBytes:    maxHeaders,
-		ErrorLog:          strangers(log),
-		ConnContext:       remember,
+		ErrorLog:          door.Failures(log, "join endpoint: a connection failed"),
+		ConnContext:       door.Remember,
 		Protocols:         new(http.Protocols),
 	}
 	// HTTP/1 alone, one request per connection: a bound on connections is then a
@@ -70,7 +74,7 @@ func (a *Authority) Serve(ctx context.Context, ln net.Listener, hosts []string, 
 			server.Close()
 		}
 	})
-	err = server.ServeTLS(newWaitingRoom(ln), "", "")
+	err = server.ServeTLS(door.Listen(ln, maxWaiting, maxConnections), "", "")
 	if !stop() {
 		<-stopped
 	}
@@ -117,7 +121,7 @@ func (e *endpoint) handle(act func(body []byte) (out any, workload mesh.Name, er
 			reply(w, http.StatusBadRequest, refusalAnswer{fmt.Sprintf("the body cannot be read, or has more than %d bytes", maxBody)})
 			return
 		}
-		heard(r)
+		door.Heard(r)
 		out, workload, err := act(body)
 		if err == nil {
 			if a, ok := out.(answer); ok {
@@ -221,7 +225,7 @@ func (e *endpoint) roots(body []byte) (any, mesh.Name, error) {
 		return nil, mesh.Name{}, fmt.Errorf("%w: %w", errRequest, err)
 	}
 	workload, ok := mesh.ParseName(in.Workload)
-	if _, err := Label(workload, KindWorkload); !ok || err != nil || len(in.Holds.Trusts) > maxEarlier {
+	if _, err := Label(workload, KindWorkload); !ok || err != nil || !in.Holds.plausible() {
 		return nil, mesh.Name{}, refuse("malformed question for roots")
 	}
 	if err := e.authority.Note(workload, in.Renewal, in.Holds); err != nil {

@@ -49,19 +49,32 @@ type visit struct {
 	end   context.CancelCauseFunc
 }
 
-// enter counts a stream in. Of too many the oldest is ended: it is the one whose
-// proxy may be gone without a word.
-func (g *guests) enter(name mesh.Name, end context.CancelCauseFunc) (v *visit, leave func()) {
+// open holds back who opens streams too often, before one ends another.
+func (g *guests) open(ctx context.Context, name mesh.Name) error {
 	g.mu.Lock()
-	defer g.mu.Unlock()
 	g.forget()
+	v := visit{guest: g.named(name)}
+	g.mu.Unlock()
+	return v.wait(ctx, streamCost)
+}
+
+// named returns an identity's guest, a new one if need be.
+func (g *guests) named(name mesh.Name) *guest {
 	if g.of == nil {
 		g.of = map[mesh.Name]*guest{}
 	}
 	if g.of[name] == nil {
 		g.of[name] = &guest{messages: rate.NewLimiter(messagesPerSecond, messagesAtOnce)}
 	}
-	who := g.of[name]
+	return g.of[name]
+}
+
+// enter counts a stream in. Of too many the oldest is ended: it is the one whose
+// proxy may be gone without a word.
+func (g *guests) enter(name mesh.Name, end context.CancelCauseFunc) (v *visit, leave func()) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	who := g.named(name)
 	if len(who.streams) >= maxStreams {
 		who.streams[0].end(status.Errorf(codes.ResourceExhausted, "%s has more than %d streams; this is the oldest", name, maxStreams))
 		who.streams = append([]*visit(nil), who.streams[1:]...)

@@ -80,17 +80,20 @@ func (s *Server) intercept(srv any, ss grpc.ServerStream, info *grpc.StreamServe
 	}
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
-	v, leave := s.guests.enter(proxy, end)
-	defer leave()
-	if err := v.wait(ctx, streamCost); err != nil {
+	if err := s.guests.open(ctx, proxy); err != nil {
 		return err
 	}
+	v, leave := s.guests.enter(proxy, end)
+	defer leave()
 	t := &tap{ServerStream: ss, ctx: ctx, server: s, proxy: proxy, visit: v, key: s.key(proxy), refused: make(chan error, 1)}
 	defer t.unanswered.end()
 	if err := s.send(ctx, opened{t.key, proxy, time.Now()}); err != nil {
 		return err
 	}
 	defer s.forget(t.key)
+	if err := s.send(ctx, certified{t.key, expires}); err != nil {
+		return err
+	}
 	return untilExpiry(ctx, func() error { return t.outcome(handle(srv, t)) })
 }
 

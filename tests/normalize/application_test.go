@@ -48,31 +48,37 @@ func (a *application) serve(conn net.Conn) {
 	defer conn.Close()
 	in := bufio.NewReaderSize(conn, 256<<10)
 	for {
-		target, err := readHead(in)
+		lines, err := readHead(in)
 		if err != nil {
 			return
 		}
+		_, target, ok := strings.Cut(strings.TrimSuffix(lines[0], " HTTP/1.1\r\n"), " ")
+		if !ok {
+			return
+		}
 		a.served.Add(1)
-		if _, err := fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\n%s: yes\r\nContent-Length: %d\r\n\r\n%s", echoed, len(target), target); err != nil {
+		if _, err := echo(conn, target); err != nil {
 			return
 		}
 	}
 }
 
-// readHead reads one request without a body and returns its target.
-func readHead(in *bufio.Reader) (string, error) {
-	line, err := in.ReadString('\n')
-	if err != nil {
-		return "", err
-	}
-	for header := line; header != "\r\n"; {
-		if header, err = in.ReadString('\n'); err != nil {
-			return "", err
+// echo answers a request with a text.
+func echo(conn io.Writer, text string) (int, error) {
+	return fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\n%s: yes\r\nContent-Length: %d\r\n\r\n%s", echoed, len(text), text)
+}
+
+// readHead reads one request without a body and returns its lines, with their
+// ends: the request line and the headers.
+func readHead(in *bufio.Reader) (lines []string, err error) {
+	for {
+		line, err := in.ReadString('\n')
+		if err != nil {
+			return nil, err
 		}
+		if line == "\r\n" && len(lines) > 0 {
+			return lines, nil
+		}
+		lines = append(lines, line)
 	}
-	_, target, ok := strings.Cut(strings.TrimSuffix(line, " HTTP/1.1\r\n"), " ")
-	if !ok {
-		return "", io.ErrUnexpectedEOF
-	}
-	return target, nil
 }

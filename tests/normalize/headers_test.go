@@ -37,18 +37,13 @@ func answerHeads(conn net.Conn) {
 	defer conn.Close()
 	in := bufio.NewReader(conn)
 	for {
-		var head strings.Builder
-		for {
-			line, err := in.ReadString('\n')
-			if err != nil {
-				return
-			}
-			if line == "\r\n" {
-				break
-			}
-			head.WriteString(line)
+		lines, err := readHead(in)
+		if err != nil {
+			return
 		}
-		fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\n%s: yes\r\nContent-Length: %d\r\n\r\n%s", echoed, head.Len(), head.String())
+		if _, err := echo(conn, strings.Join(lines, "")); err != nil {
+			return
+		}
 	}
 }
 

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"testing"
 	"time"
+
+	"github.com/wasmesh/wasmesh/controlplane/mesh"
 )
 
 // backLimit is within which everything serves again after the control plane is
@@ -15,8 +17,7 @@ func backLimit() time.Duration { return forms(30*time.Second, 5*time.Second) }
 
 // The control plane is killed under load. Who has a configuration goes on with
 // it; who starts meanwhile refuses; everything heals by itself.
-func TestControlPlaneAway(t *testing.T) {
-	s := open(t, nil)
+func testAway(t *testing.T, s *site) {
 	l := startLoad(t, *rate)
 	time.Sleep(forms(3*time.Second, 20*time.Second))
 	baseline := time.Now()
@@ -48,19 +49,19 @@ func TestControlPlaneAway(t *testing.T) {
 		t.Errorf("the application answered %d requests behind a proxy without a configuration: %v", n, closed)
 	}
 
-	s.start(controlPlane)
-	published := s.must(startTimeout, "the control plane to be back", func(ctx context.Context) error {
-		_, err := s.seen(ctx)
-		return err
-	})
 	began := time.Now()
+	s.start(controlPlane)
+	published := s.must(startTimeout, "the control plane to publish", s.publishes)
+	began = began.Add(published)
 	serves := s.must(backLimit(), "the restarted proxy to serve", answers(allowedPath, http.StatusOK))
 	edited := serves + s.must(max(backLimit()-serves, time.Second), "the edit made meanwhile", answers("/extra", http.StatusOK))
 	s.ready(backLimit(), caller, store)
 	settled := time.Since(began)
-	t.Logf("the control plane was back %v after its start; the restarted proxy served %v later, the edit made meanwhile was in force after %v, all was settled after %v",
+	t.Logf("the control plane published %v after its start; the restarted proxy served %v later, the edit made meanwhile was in force after %v, all was settled after %v",
 		published.Round(time.Millisecond), serves.Round(time.Millisecond), edited.Round(time.Millisecond), settled.Round(time.Millisecond))
 	healed := time.Now()
+	t.Logf("until then: %v", l.between(back, healed))
+	s.timeouts(caller, store)
 	time.Sleep(2 * time.Second)
 	l.stop()
 	after, whole := l.between(healed, time.Now()), l.between(l.began, time.Now())
@@ -72,21 +73,34 @@ func TestControlPlaneAway(t *testing.T) {
 
 // The caller's own sidecar starts during an absence, too: its application finds
 // nobody, and never a way around.
-func TestCallersSidecarStartsWithoutControlPlane(t *testing.T) {
-	s := open(t, nil)
+func testCallerStartsAlone(t *testing.T, s *site) {
 	s.running[controlPlane].Kill()
 	s.running[callerSidecar].Kill()
 	s.start(callerSidecar)
 	time.Sleep(forms(time.Second, 10*time.Second))
 	refuses(t, outlet)
 	s.start(controlPlane)
-	s.must(startTimeout, "the control plane to be back", func(ctx context.Context) error {
-		_, err := s.seen(ctx)
-		return err
-	})
+	s.must(startTimeout, "the control plane to publish", s.publishes)
 	took := s.must(backLimit(), "the caller's sidecar to serve", answers(allowedPath, http.StatusOK))
 	s.must(applyTimeout, "the denial", answers(deniedPath, http.StatusForbidden))
 	t.Logf("served %v after the control plane was back", took.Round(time.Millisecond))
+}
+
+// timeouts shows what an Envoy waited for in vain.
+func (s *site) timeouts(workloads ...mesh.Name) {
+	for _, w := range workloads {
+		text, err := s.admin(w).Get(s.t.Context(), "/stats?usedonly&filter=timeout")
+		s.t.Logf("%s: %s %v", w, text, err)
+	}
+}
+
+// publishes returns nil once the control plane has a module and a mesh to tell of.
+func (s *site) publishes(ctx context.Context) error {
+	seen, err := s.seen(ctx)
+	if err == nil && seen.Module == "" {
+		err = errors.New("it has no module yet")
+	}
+	return err
 }
 
 // refuses fails the test if anybody accepts.

@@ -24,8 +24,7 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/net/netutil"
-
+	"github.com/wasmesh/wasmesh/controlplane/door"
 	"github.com/wasmesh/wasmesh/wasm-registry/store"
 )
 
@@ -40,6 +39,9 @@ const (
 )
 
 const (
+	// maxWaiting are connections whose request is not here yet; of more, the oldest
+	// is closed.
+	maxWaiting = 256
 	// maxConnections are mostly sidecars that wait for news, one connection each.
 	maxConnections = 8192
 	// maxTransfers bounds what is read from the disk at once.
@@ -129,6 +131,7 @@ func (e *endpoint) identified(act func(http.ResponseWriter, *http.Request, strin
 			return
 		}
 		defer e.leave(name)
+		door.Heard(r)
 		// What is open ends with the certificate that opened it.
 		ctx, cancel := context.WithDeadline(r.Context(), until)
 		defer cancel()
@@ -220,7 +223,8 @@ func Serve(ctx context.Context, ln net.Listener, config *tls.Config, h http.Hand
 		Handler: h, TLSConfig: config,
 		ReadHeaderTimeout: headerTimeout, ReadTimeout: headerTimeout,
 		WriteTimeout: maxWait + transferTimeout, MaxHeaderBytes: maxHeaders,
-		ErrorLog:    slog.NewLogLogger(log.Handler(), slog.LevelInfo),
+		ErrorLog:    door.Failures(log, "modules: a connection failed"),
+		ConnContext: door.Remember,
 		Protocols:   new(http.Protocols),
 		BaseContext: func(net.Listener) context.Context { return ctx },
 	}
@@ -237,7 +241,7 @@ func Serve(ctx context.Context, ln net.Listener, config *tls.Config, h http.Hand
 			server.Close()
 		}
 	})
-	err := server.ServeTLS(netutil.LimitListener(ln, maxConnections), "", "")
+	err := server.ServeTLS(door.Listen(ln, maxWaiting, maxConnections), "", "")
 	if !stop() {
 		<-stopped
 	}
