@@ -9,15 +9,13 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/wasmesh/wasmesh/controlplane/ca/durable"
 	"github.com/wasmesh/wasmesh/controlplane/mesh"
 	"github.com/wasmesh/wasmesh/controlplane/modules"
-	"github.com/wasmesh/wasmesh/controlplane/xds"
-	"github.com/wasmesh/wasmesh/filters/config"
 	"github.com/wasmesh/wasmesh/wasm-registry/inspect"
-	"github.com/wasmesh/wasmesh/wasm-registry/module"
 	"github.com/wasmesh/wasmesh/wasm-registry/store"
 )
 
@@ -50,6 +48,9 @@ type keeper struct {
 	inspect  Inspect
 	log      *slog.Logger
 	book     modules.Book
+	// kept are what the store holds for the book. What else is in its folder was
+	// put there by somebody, and is theirs.
+	kept map[string]bool
 	// under are the inspections that go on, by the use's ID; running counts them
 	// and those that were ended and have not told found so.
 	under   map[string]*inspection
@@ -75,9 +76,9 @@ func openKeeper(dir, state string, look Inspect, log *slog.Logger) (*keeper, err
 	}
 	k := &keeper{
 		store: s, lastGood: filepath.Join(state, lastGoodFile), inspect: look, log: log,
-		under: map[string]*inspection{}, found: make(chan outcome, 16),
+		kept: map[string]bool{}, under: map[string]*inspection{}, found: make(chan outcome, 16),
 	}
-	return k, k.remember()
+	return k, errors.Join(s.Sweep(), k.remember())
 }
 
 // remember takes up what was good before a restart, if it is still there.
@@ -100,6 +101,7 @@ func (k *keeper) remember() error {
 			continue
 		}
 		k.book = k.book.Admitted(name, use, time.Time{})
+		k.kept[use.Digest] = true
 	}
 	return nil
 }
@@ -135,9 +137,7 @@ func (k *keeper) step(ctx context.Context, wanted []candidate, again chan<- stru
 	if k.book, later = k.book.Flip(time.Now()); later > 0 {
 		k.wake(later, again)
 	}
-	if err := k.store.Keep(k.book.Reachable(wishes)...); err != nil {
-		k.log.Warn("modules that nobody wants stay in their folder", "cause", err)
-	}
+	k.clear(k.book.Reachable(wishes))
 	return k.book.Problems(wishes)
 }
 
@@ -218,6 +218,21 @@ func (k *keeper) admit(c candidate) {
 		return
 	}
 	k.book = next
+	k.kept[c.Use.Digest] = true
+}
+
+// clear removes what nothing leads to any more.
+func (k *keeper) clear(reachable []string) {
+	for digest := range k.kept {
+		if slices.Contains(reachable, digest) {
+			continue
+		}
+		if err := k.store.Remove(digest); err != nil {
+			k.log.Warn("a module that nobody wants stays in its folder", "module", digest, "cause", err)
+			continue
+		}
+		delete(k.kept, digest)
+	}
 }
 
 // restore puts back what was good and is gone from the folder.
@@ -258,46 +273,5 @@ func signal(again chan<- struct{}) {
 	select {
 	case again <- struct{}{}:
 	default: // there is a signal already
-	}
-}
-
-// ownCandidate reads the mesh's own module.
-func ownCandidate(file string, s *mesh.Snapshot) candidate {
-	c := candidate{await: true, Wanted: modules.Wanted{
-		Object: ownModule, Where: file, Starts: configurations(s),
-		Without: "every sidecar denies until there is a good one.", Try: "Build it again with `make module`.",
-	}}
-	var err error
-	if c.wasm, err = readModule(file); err != nil {
-		c.Unread = err.Error()
-		return c
-	}
-	c.Use.Digest = store.Digest(c.wasm)
-	return c
-}
-
-// readModule reads no more than a module can have.
-func readModule(file string) ([]byte, error) {
-	info, err := os.Stat(file)
-	if err != nil {
-		return nil, err
-	}
-	if info.Size() > module.MaxBytes {
-		return nil, fmt.Errorf("the module has %d bytes; at most %d are accepted", info.Size(), module.MaxBytes)
-	}
-	return os.ReadFile(file)
-}
-
-// configurations are what the module will be given: each form, with a policy of
-// the mesh or, without workloads, an empty one.
-func configurations(s *mesh.Snapshot) [][]byte {
-	table := xds.Table(s, mesh.Workload{}).Encode()
-	if len(s.Workloads) > 0 {
-		table = xds.Table(s, s.Workloads[0]).Encode()
-	}
-	return [][]byte{
-		config.Config{Form: config.Access, Destination: "inspection/inspection", Table: table}.Encode(),
-		config.Config{Form: config.Connections, Destination: "inspection/inspection", Table: table}.Encode(),
-		config.Config{Form: config.Lifetime, Destination: "inspection/inspection"}.Encode(),
 	}
 }

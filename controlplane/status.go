@@ -64,7 +64,7 @@ func (p *plane) statusHandler() http.Handler {
 		if digest := p.digest.Load(); digest != nil {
 			s.Module = *digest
 		}
-		if c := p.catalog.Load(); c != nil {
+		if c := p.catalog.Load(); c.snapshot != nil {
 			s.Filters = map[string]string{}
 			for name, a := range c.settings[0].Filters {
 				s.Filters[name.String()] = a.Module

@@ -16,6 +16,8 @@ const (
 	// short enough to heal within a minute of the cause.
 	firstOffer = 200 * time.Millisecond
 	lastOffer  = time.Minute
+	// offersApart gives each filter an answer of its own.
+	offersApart = 20 * time.Millisecond
 )
 
 // offer is a filter that a proxy refused, or may have: what refused it can pass,
@@ -41,9 +43,11 @@ func pauseAfter(times int) time.Duration {
 	return pause
 }
 
-// refuse plans the next offer of filters that were refused.
+// refuse plans the next offers of the filters of a response that was refused. The
+// cause names one at most, and others may have been refused with it: each is
+// offered by itself.
 func (s *state) refuse(st *stream, names []string, at time.Time) {
-	for _, name := range names {
+	for i, name := range slices.Sorted(slices.Values(names)) {
 		m, wanted := st.desired[xds.FilterType][name]
 		if !wanted {
 			continue
@@ -53,7 +57,7 @@ func (s *state) refuse(st *stream, names []string, at time.Time) {
 			o = offer{of: m}
 		}
 		o.times++
-		o.due = at.Add(pauseAfter(o.times))
+		o.due = at.Add(pauseAfter(o.times) + time.Duration(i)*offersApart)
 		st.keepOffer(name, o)
 		if s.soonest.IsZero() || o.due.Before(s.soonest) {
 			s.soonest = o.due

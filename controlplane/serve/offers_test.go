@@ -69,6 +69,22 @@ func TestWhatWasRefusedIsOfferedAgainInAnotherForm(t *testing.T) {
 	}
 }
 
+// A cause names one filter, and another may have been refused with it.
+func TestFiltersThatWereRefusedTogetherAreOfferedApart(t *testing.T) {
+	d := newDesk(t)
+	open(d, meshOf("a"))
+	const lifetime = "wasmesh.lifetime"
+	first := map[string]proto.Message{access: d.filter(), lifetime: d.last()[xds.FilterType][lifetime]}
+	d.answer(xds.FilterType, "bad "+access, access, lifetime)
+	offered := func(name string) bool { return !proto.Equal(d.last()[xds.FilterType][name], first[name]) }
+	if d.due(); !offered(access) || offered(lifetime) {
+		t.Errorf("offered at first: %v, %v", offered(access), offered(lifetime))
+	}
+	if d.due(); !offered(lifetime) {
+		t.Error("the other is not offered again")
+	}
+}
+
 func TestOffersBecomeRare(t *testing.T) {
 	d := newDesk(t)
 	open(d, meshOf("a"))

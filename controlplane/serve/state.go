@@ -173,10 +173,10 @@ func (e answered) apply(ctx context.Context, s *state) error {
 	if e.cause == "" {
 		return s.advance(ctx, e.key)
 	}
-	names = blamed(names, e.cause)
 	if e.typeURL == xds.FilterType {
 		s.refuse(st, names, e.at)
 	}
+	names = blamed(names, e.cause)
 	st.held = st.held || e.typeURL != xds.FilterType
 	st.refusals[e.typeURL] = append(st.refusals[e.typeURL], Refusal{Type: e.typeURL, Resources: names, Cause: e.cause, At: e.at})
 	st.tell.Warn(s.log, e.at, "a proxy refused its configuration and keeps what it had",

@@ -52,6 +52,11 @@ func (o Options) openModules(run *runDir) (*prefetcher, error) {
 		o.Log.Error("modules cannot be kept", "reason", err)
 		kept = store.At(dir)
 	}
+	// Envoy loads what lies under the name, without looking at the digest.
+	damaged, err := kept.Verify()
+	if len(damaged) > 0 || err != nil {
+		o.Log.Error("modules that were damaged are removed", "modules", damaged, "reason", err)
+	}
 	return &prefetcher{log: o.Log, fetcher: &fetch.Fetcher{
 		URL: "https://" + o.Registry, Store: kept,
 		Transport: func() (http.RoundTripper, error) { return memberTransport(run) },

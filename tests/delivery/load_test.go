@@ -96,7 +96,8 @@ func (l *load) count(want, got int, err error, took time.Duration) {
 }
 
 // stop ends the load, wants every answer to have been right, and wants the
-// application to have seen exactly what was allowed.
+// application to have seen exactly what was allowed. As some are to pass and some
+// are not, that is also the proof that a module decided all the time.
 func (l *load) stop(t *testing.T) {
 	t.Helper()
 	l.cancel()

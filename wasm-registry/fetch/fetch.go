@@ -17,17 +17,28 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/wasmesh/wasmesh/wasm-registry/module"
 	"github.com/wasmesh/wasmesh/wasm-registry/store"
 )
 
+// What both sides of the wire say.
 const (
-	// maxModule is more than any module that a control plane admits, in bytes.
-	maxModule = 64 << 20
-	maxList   = 64 << 10
-	// listPath, bytesPath and waitHeader are those of the server.
-	listPath   = "/modules/"
-	bytesPath  = "/modules/sha256/"
-	waitHeader = "Wasmesh-Wait"
+	// ListPath is where a sidecar asks what it should have, BytesPath where the
+	// modules are, each below it by its digest.
+	ListPath  = "/modules/"
+	BytesPath = "/modules/sha256/"
+	// WaitHeader bounds, in whole seconds, how long an answer to a question with
+	// If-None-Match may wait for news.
+	WaitHeader = "Wasmesh-Wait"
+)
+
+// List is the answer at ListPath.
+type List struct {
+	Modules []string `json:"modules"`
+}
+
+const (
+	maxList = 64 << 10 // bytes
 	// patience is for an answer to begin, beyond what was asked to wait.
 	patience        = 10 * time.Second
 	transferTimeout = 2 * time.Minute
@@ -102,11 +113,11 @@ func (f *Fetcher) missing() []string {
 }
 
 func (f *Fetcher) list(ctx context.Context, wait time.Duration) (named []string, tag string, err error) {
-	header := http.Header{waitHeader: {strconv.Itoa(int(wait / time.Second))}}
+	header := http.Header{WaitHeader: {strconv.Itoa(int(wait / time.Second))}}
 	if f.tag != "" {
 		header.Set("If-None-Match", f.tag)
 	}
-	err = f.get(ctx, listPath, header, wait+patience, func(r *http.Response) error {
+	err = f.get(ctx, ListPath, header, wait+patience, func(r *http.Response) error {
 		if r.StatusCode == http.StatusNotModified {
 			named, tag = f.last, f.tag
 			return nil
@@ -114,9 +125,7 @@ func (f *Fetcher) list(ctx context.Context, wait time.Duration) (named []string,
 		if r.StatusCode != http.StatusOK {
 			return fmt.Errorf("the answer is %s", r.Status)
 		}
-		var l struct {
-			Modules []string `json:"modules"`
-		}
+		var l List
 		tag = r.Header.Get("ETag")
 		err := json.NewDecoder(io.LimitReader(r.Body, maxList)).Decode(&l)
 		named = l.Modules
@@ -129,11 +138,11 @@ func (f *Fetcher) bring(ctx context.Context, digest string) error {
 	if !store.IsDigest(digest) {
 		return fmt.Errorf("the control plane names %.80q, which is no digest", digest)
 	}
-	return f.get(ctx, bytesPath+digest, http.Header{}, transferTimeout, func(r *http.Response) error {
+	return f.get(ctx, BytesPath+digest, http.Header{}, transferTimeout, func(r *http.Response) error {
 		if r.StatusCode != http.StatusOK {
 			return fmt.Errorf("module %s: the answer is %s", digest, r.Status)
 		}
-		return f.Store.Receive(digest, r.Body, maxModule)
+		return f.Store.Receive(digest, r.Body, module.MaxBytes)
 	})
 }
 

@@ -1,4 +1,4 @@
-package fetch
+package fetch_test
 
 import (
 	"crypto/tls"
@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/wasmesh/wasmesh/wasm-registry/fetch"
 	"github.com/wasmesh/wasmesh/wasm-registry/serve"
 	"github.com/wasmesh/wasmesh/wasm-registry/store"
 )
@@ -67,14 +68,14 @@ func (s *shelf) put(t *testing.T, text string) string {
 	return digest
 }
 
-func (s *shelf) fetcher(t *testing.T) *Fetcher {
-	return &Fetcher{
+func (s *shelf) fetcher(t *testing.T) *fetch.Fetcher {
+	return &fetch.Fetcher{
 		URL: s.URL, Store: store.At(filepath.Join(t.TempDir(), "modules")),
 		Transport: func() (http.RoundTripper, error) { return s.Client().Transport, nil },
 	}
 }
 
-func kept(t *testing.T, f *Fetcher) []string {
+func kept(t *testing.T, f *fetch.Fetcher) []string {
 	t.Helper()
 	all, err := f.Store.List()
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -83,7 +84,7 @@ func kept(t *testing.T, f *Fetcher) []string {
 	return all
 }
 
-func once(t *testing.T, f *Fetcher) []string {
+func once(t *testing.T, f *fetch.Fetcher) []string {
 	t.Helper()
 	fetched, err := f.Once(t.Context(), 0)
 	if err != nil {

@@ -25,17 +25,8 @@ import (
 	"time"
 
 	"github.com/wasmesh/wasmesh/controlplane/door"
+	"github.com/wasmesh/wasmesh/wasm-registry/fetch"
 	"github.com/wasmesh/wasmesh/wasm-registry/store"
-)
-
-// ListPath is where a sidecar asks what it should have, BytesPath where the
-// modules are, each below it by its digest.
-const (
-	ListPath  = "/modules/"
-	BytesPath = "/modules/sha256/"
-	// WaitHeader bounds, in whole seconds, how long an answer to a question with
-	// If-None-Match may wait for news.
-	WaitHeader = "Wasmesh-Wait"
 )
 
 const (
@@ -64,17 +55,12 @@ type Caller func(tls.ConnectionState) (name string, until time.Time, err error)
 // while a control plane starts, nobody is told that there are none.
 type References func(name string) (digests []string, known bool, changed <-chan struct{})
 
-// List is the answer at ListPath.
-type List struct {
-	Modules []string `json:"modules"`
-}
-
 // Handler serves what is in the store to whoever may have it.
 func Handler(s store.Store, caller Caller, references References, log *slog.Logger) http.Handler {
 	e := &endpoint{store: s, caller: caller, references: references, log: log, transfers: make(chan struct{}, maxTransfers), open: map[string]int{}}
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET "+ListPath+"{$}", e.identified(e.list))
-	mux.HandleFunc("GET "+BytesPath+"{digest}", e.identified(e.bytes))
+	mux.HandleFunc("GET "+fetch.ListPath+"{$}", e.identified(e.list))
+	mux.HandleFunc("GET "+fetch.BytesPath+"{digest}", e.identified(e.bytes))
 	return mux
 }
 
@@ -140,7 +126,7 @@ func (e *endpoint) identified(act func(http.ResponseWriter, *http.Request, strin
 }
 
 func (e *endpoint) list(w http.ResponseWriter, r *http.Request, name string) {
-	wait, _ := strconv.Atoi(r.Header.Get(WaitHeader))
+	wait, _ := strconv.Atoi(r.Header.Get(fetch.WaitHeader))
 	timeout := time.NewTimer(min(time.Duration(max(wait, 0))*time.Second, maxWait))
 	defer timeout.Stop()
 	for {
@@ -150,7 +136,7 @@ func (e *endpoint) list(w http.ResponseWriter, r *http.Request, name string) {
 			w.Header().Set("ETag", tag)
 			w.Header().Set("Content-Type", "application/json")
 			w.Header().Set("Cache-Control", "no-store")
-			_ = json.NewEncoder(w).Encode(List{append([]string{}, digests...)}) // who went away asks again
+			_ = json.NewEncoder(w).Encode(fetch.List{Modules: append([]string{}, digests...)}) // who went away asks again
 			return
 		}
 		select {

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/wasmesh/wasmesh/wasm-registry/fetch"
 	"github.com/wasmesh/wasmesh/wasm-registry/store"
 )
 
@@ -69,17 +70,17 @@ func TestBytesNeverChangeAndAreNotSentTwice(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.references = func(string) ([]string, bool, <-chan struct{}) { return []string{digest}, true, nil }
-	response, body := b.get(t, http.MethodGet, BytesPath+digest)
+	response, body := b.get(t, http.MethodGet, fetch.BytesPath+digest)
 	if response.StatusCode != http.StatusOK || body != "module" || response.Header.Get("ETag") != `"`+digest+`"` {
 		t.Errorf("%s %q %v", response.Status, body, response.Header)
 	}
-	if response, body := b.get(t, http.MethodHead, BytesPath+digest); response.StatusCode != http.StatusOK || body != "" || response.ContentLength != 6 {
+	if response, body := b.get(t, http.MethodHead, fetch.BytesPath+digest); response.StatusCode != http.StatusOK || body != "" || response.ContentLength != 6 {
 		t.Errorf("HEAD: %s %q, %d bytes", response.Status, body, response.ContentLength)
 	}
-	if response, body := b.get(t, http.MethodGet, BytesPath+digest, "If-None-Match", `"`+digest+`"`); response.StatusCode != http.StatusNotModified || body != "" {
+	if response, body := b.get(t, http.MethodGet, fetch.BytesPath+digest, "If-None-Match", `"`+digest+`"`); response.StatusCode != http.StatusNotModified || body != "" {
 		t.Errorf("again: %s %q", response.Status, body)
 	}
-	if response, _ := b.get(t, http.MethodPut, BytesPath+digest); response.StatusCode != http.StatusMethodNotAllowed {
+	if response, _ := b.get(t, http.MethodPut, fetch.BytesPath+digest); response.StatusCode != http.StatusMethodNotAllowed {
 		t.Errorf("PUT: %s", response.Status)
 	}
 }
@@ -92,13 +93,13 @@ func TestWhoCannotBeNamedGetsNothing(t *testing.T) {
 	}
 	b.references = func(string) ([]string, bool, <-chan struct{}) { return []string{digest}, true, nil }
 	b.err = errors.New("not of this mesh")
-	for _, path := range []string{ListPath, BytesPath + digest} {
+	for _, path := range []string{fetch.ListPath, fetch.BytesPath + digest} {
 		if response, _ := b.get(t, http.MethodGet, path); response.StatusCode != http.StatusNotFound {
 			t.Errorf("%s: %s", path, response.Status)
 		}
 	}
 	plain := httptest.NewRecorder()
-	b.Config.Handler.ServeHTTP(plain, httptest.NewRequest(http.MethodGet, ListPath, nil).WithContext(t.Context()))
+	b.Config.Handler.ServeHTTP(plain, httptest.NewRequest(http.MethodGet, fetch.ListPath, nil).WithContext(t.Context()))
 	if plain.Code != http.StatusNotFound {
 		t.Errorf("without TLS: %d", plain.Code)
 	}
@@ -115,7 +116,7 @@ func TestWhatIsNotNamedDoesNotExist(t *testing.T) {
 	b.references = func(string) ([]string, bool, <-chan struct{}) { return []string{gone}, true, nil }
 	var answers []string
 	for _, digest := range []string{secret, store.Digest([]byte("never was")), gone} {
-		response, body := b.get(t, http.MethodGet, BytesPath+digest)
+		response, body := b.get(t, http.MethodGet, fetch.BytesPath+digest)
 		answers = append(answers, response.Status+body+response.Header.Get("ETag")+response.Header.Get("Cache-Control"))
 	}
 	if answers[0] != answers[1] || answers[0] != answers[2] || !strings.HasPrefix(answers[0], "404") {
@@ -127,15 +128,15 @@ func TestAWaitEndsWithNewsOrTimeOrTheCertificate(t *testing.T) {
 	b := open(t)
 	changed := make(chan struct{})
 	b.references = func(string) ([]string, bool, <-chan struct{}) { return nil, true, changed }
-	first, _ := b.get(t, http.MethodGet, ListPath)
+	first, _ := b.get(t, http.MethodGet, fetch.ListPath)
 	tag := first.Header.Get("ETag")
 	began := time.Now()
-	if response, _ := b.get(t, http.MethodGet, ListPath, "If-None-Match", tag, WaitHeader, "1"); response.StatusCode != http.StatusNotModified || time.Since(began) < 900*time.Millisecond {
+	if response, _ := b.get(t, http.MethodGet, fetch.ListPath, "If-None-Match", tag, fetch.WaitHeader, "1"); response.StatusCode != http.StatusNotModified || time.Since(began) < 900*time.Millisecond {
 		t.Errorf("%s after %v", response.Status, time.Since(began))
 	}
 	b.until = time.Now().Add(200 * time.Millisecond)
 	began = time.Now()
-	b.get(t, http.MethodGet, ListPath, "If-None-Match", tag, WaitHeader, "30")
+	b.get(t, http.MethodGet, fetch.ListPath, "If-None-Match", tag, fetch.WaitHeader, "30")
 	if took := time.Since(began); took > 10*time.Second {
 		t.Errorf("the question outlived its certificate by %v", took)
 	}
@@ -143,7 +144,7 @@ func TestAWaitEndsWithNewsOrTimeOrTheCertificate(t *testing.T) {
 	b.until = time.Now().Add(time.Hour)
 	close(changed)
 	b.references = func(string) ([]string, bool, <-chan struct{}) { return nil, true, make(chan struct{}) }
-	if response, _ := b.get(t, http.MethodGet, ListPath, "If-None-Match", tag); response.StatusCode != http.StatusNotModified {
+	if response, _ := b.get(t, http.MethodGet, fetch.ListPath, "If-None-Match", tag); response.StatusCode != http.StatusNotModified {
 		t.Errorf("no news: %s", response.Status)
 	}
 }
@@ -155,17 +156,17 @@ func TestOneCallerCannotTakeAllPlaces(t *testing.T) {
 		asked <- struct{}{}
 		return nil, true, make(chan struct{})
 	}
-	first, _ := b.get(t, http.MethodGet, ListPath)
+	first, _ := b.get(t, http.MethodGet, fetch.ListPath)
 	<-asked
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	for range maxQuestions {
-		request, err := http.NewRequestWithContext(ctx, http.MethodGet, b.URL+ListPath, nil)
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, b.URL+fetch.ListPath, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
 		request.Header.Set("If-None-Match", first.Header.Get("ETag"))
-		request.Header.Set(WaitHeader, "60")
+		request.Header.Set(fetch.WaitHeader, "60")
 		go func() {
 			if response, err := b.Client().Do(request); err == nil {
 				response.Body.Close()
@@ -173,7 +174,7 @@ func TestOneCallerCannotTakeAllPlaces(t *testing.T) {
 		}()
 		<-asked
 	}
-	if response, _ := b.get(t, http.MethodGet, ListPath); response.StatusCode != http.StatusServiceUnavailable {
+	if response, _ := b.get(t, http.MethodGet, fetch.ListPath); response.StatusCode != http.StatusServiceUnavailable {
 		t.Errorf("one more: %s", response.Status)
 	}
 }
@@ -196,11 +197,11 @@ func TestWhatIsNotKnownYetIsNotNothing(t *testing.T) {
 	started := make(chan struct{})
 	var known atomic.Bool
 	b.references = func(string) ([]string, bool, <-chan struct{}) { return []string{"aa"}, known.Load(), started }
-	if response, _ := b.get(t, http.MethodGet, ListPath); response.StatusCode != http.StatusServiceUnavailable {
+	if response, _ := b.get(t, http.MethodGet, fetch.ListPath); response.StatusCode != http.StatusServiceUnavailable {
 		t.Errorf("before it is known: %s", response.Status)
 	}
 	time.AfterFunc(50*time.Millisecond, func() { known.Store(true); close(started) })
-	if response, body := b.get(t, http.MethodGet, ListPath, WaitHeader, "20"); response.StatusCode != http.StatusOK || !strings.Contains(body, "aa") {
+	if response, body := b.get(t, http.MethodGet, fetch.ListPath, fetch.WaitHeader, "20"); response.StatusCode != http.StatusOK || !strings.Contains(body, "aa") {
 		t.Errorf("once it is known: %s %s", response.Status, body)
 	}
 }

@@ -49,6 +49,13 @@ func TestHasReadsTheContent(t *testing.T) {
 	if s.Has(digest) || !s.Exists(digest) {
 		t.Error("a damaged module counts as there")
 	}
+	whole, err := s.Put([]byte("whole"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if damaged, err := s.Verify(); err != nil || len(damaged) != 1 || damaged[0] != digest || s.Exists(digest) || !s.Has(whole) {
+		t.Errorf("damaged are %v, %v", damaged, err)
+	}
 }
 
 func TestKeepRemovesOnlyWhatIsItsOwn(t *testing.T) {

@@ -144,29 +144,50 @@ func (s Store) List() ([]string, error) {
 	return out, nil
 }
 
-// Keep removes every module but those listed, and parts that a crash left. It
-// touches nothing that does not have a name of its own making. No Receive may be
-// under way in the folder.
+// Keep removes every module but those listed, and what Sweep removes.
 func (s Store) Keep(digests ...string) error {
 	all, err := s.List()
 	if err != nil {
 		return err
 	}
-	parts, err := filepath.Glob(filepath.Join(s.dir, partPrefix+"*"))
-	if err != nil {
-		return err
-	}
+	err = s.Sweep()
 	for _, digest := range all {
 		if !slices.Contains(digests, digest) {
-			parts = append(parts, s.Path(digest))
-		}
-	}
-	for _, path := range parts {
-		if removed := os.Remove(path); removed != nil && !errors.Is(removed, fs.ErrNotExist) {
-			err = errors.Join(err, removed)
+			err = errors.Join(err, s.Remove(digest))
 		}
 	}
 	return err
+}
+
+// Verify removes every module whose content is not its digest's, and returns
+// their digests.
+func (s Store) Verify() (damaged []string, err error) {
+	all, err := s.List()
+	for _, digest := range all {
+		if !s.Has(digest) {
+			damaged = append(damaged, digest)
+			err = errors.Join(err, s.Remove(digest))
+		}
+	}
+	return damaged, err
+}
+
+// Sweep removes the parts that a crash left. No Receive may be under way in the
+// folder.
+func (s Store) Sweep() error {
+	parts, err := filepath.Glob(filepath.Join(s.dir, partPrefix+"*"))
+	for _, part := range parts {
+		err = errors.Join(err, os.Remove(part))
+	}
+	return err
+}
+
+// Remove takes a module away, if it is there.
+func (s Store) Remove(digest string) error {
+	if err := os.Remove(s.Path(digest)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
 }
 
 const (
