@@ -9,7 +9,7 @@ TINYGO ?=
 LIGHT = bin/mesh-tinygo.wasm
 JUDGED = $(if $(TINYGO),$(LIGHT),$(MODULE))
 
-.PHONY: all build module modules envoy demo demo-check test conformance identity edits check bench lightness fuzz fuzz-long fuzz-mutants clean
+.PHONY: all build module modules envoy demo demo-check test conformance identity edits check bench lightness swaps fuzz fuzz-long fuzz-mutants clean
 
 # How long each decoder is fuzzed; how many cases the long comparison has, and
 # that wazero sees the cases of every nth world.
@@ -69,6 +69,10 @@ bench: build
 
 fuzz:
 	./.ci/fuzz $(FUZZTIME)
+
+# 300 swaps of the module under load, in 10 to 20 minutes.
+swaps:
+	$(GO) test ./tests/delivery -count=1 -v -timeout 60m -run TestSwapsUnderLoad -args -swaps 300
 
 fuzz-long:
 	$(GO) test ./tests/differential -count=1 -v -timeout 180m -run 'TestLong|TestNative' -args -cases $(CASES) -wazero $(WAZERO) -worlds 1000

@@ -22,6 +22,7 @@ import (
 	"github.com/wasmesh/wasmesh/examples/bookstore/demo"
 	"github.com/wasmesh/wasmesh/filters/policy"
 	"github.com/wasmesh/wasmesh/injector/envoy"
+	"github.com/wasmesh/wasmesh/wasm-registry/inspect"
 )
 
 const (
@@ -39,16 +40,18 @@ func meshFlags(f *flag.FlagSet, s *smi.Settings) {
 }
 
 func runControlPlane(ctx context.Context, args []string, _, stderr io.Writer) error {
-	o := controlplane.Options{Log: slog.New(slog.NewTextHandler(stderr, nil))}
+	o := controlplane.Options{Log: slog.New(slog.NewTextHandler(stderr, nil)), Inspect: inspect.Inspector{}.Inspect}
 	f := flags("controlplane", stderr)
 	f.StringVar(&o.Source, "source", "", "folder of manifests")
 	f.StringVar(&o.State, "state", defaultState, "folder of the authority's key and the join tokens")
 	f.StringVar(&o.Module, "module", "bin/mesh.wasm", "filter module; read again when it changes")
-	f.StringVar(&o.Modules, "modules", "", "folder in which sidecars find modules by digest (default STATE/modules)")
+	f.StringVar(&o.Modules, "modules", "", "folder that keeps modules by digest (default STATE/modules)")
 	f.StringVar(&o.XDS, "xds", "127.0.0.1:15010", "address for sidecars")
 	f.StringVar(&o.Join, "join", "127.0.0.1:15012", "address at which sidecars join")
+	f.StringVar(&o.Registry, "registry", "127.0.0.1:15013", "address at which sidecars fetch modules")
 	f.StringVar(&o.Status, "status", "", "Unix socket that tells the state (default STATE/status.sock)")
 	f.DurationVar(&o.LeafLifetime, "leaf-lifetime", ca.DefaultLeafLifetime, "life of a workload's certificate")
+	f.Var((*list)(&o.InsecureRegistries), "insecure-registry", "host:port of a registry that may be on this machine and is spoken to in the clear; may be repeated")
 	meshFlags(f, &o.Settings)
 	if _, err := parse(f, args); err != nil {
 		return err

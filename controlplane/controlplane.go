@@ -23,6 +23,7 @@ import (
 	"github.com/wasmesh/wasmesh/controlplane/observe/receive"
 	"github.com/wasmesh/wasmesh/controlplane/serve"
 	"github.com/wasmesh/wasmesh/controlplane/smi"
+	registry "github.com/wasmesh/wasmesh/wasm-registry/serve"
 )
 
 // Options say where everything is.
@@ -33,17 +34,24 @@ type Options struct {
 	State string
 	// Module is the filter module's file; it is read again when it changes.
 	Module string
-	// Modules is the folder in which sidecars find modules by digest.
+	// Modules is the folder that keeps modules by digest.
 	Modules string
+	// Inspect judges modules; nil does it in this process.
+	Inspect Inspect
 	// XDS and Join are the addresses, host:port, for sidecars with and without a
 	// certificate.
 	XDS, Join string
+	// Registry is the address at which sidecars fetch modules; empty for none.
+	Registry string
 	// Status is a Unix socket on which the state is told; empty for none.
 	Status string
 	// Settings hold for the whole mesh.
 	Settings smi.Settings
 	// LeafLifetime is how long a workload's certificate lives.
 	LeafLifetime time.Duration
+	// InsecureRegistries are those, host:port, that may be on this machine and are
+	// spoken to in the clear.
+	InsecureRegistries []string
 	// Now is the authority's clock; time.Now if nil.
 	Now func() time.Time
 	Log *slog.Logger
@@ -57,12 +65,15 @@ func Run(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	modules, err := openModules(o.Module, o.Modules, o.Log)
+	modules, err := openKeeper(o.Modules, o.State, o.Inspect, o.Log)
 	if err != nil {
 		return err
 	}
 	server := serve.New(o.Log)
-	p := &plane{options: o, source: files.NewSource(o.Source), modules: modules, server: server, authority: authority}
+	p := &plane{
+		options: o, source: files.NewSource(o.Source), modules: modules, server: server, authority: authority,
+		images: newImages(puller{manifests: o.Source, insecure: o.InsecureRegistries, store: modules.store, known: filepath.Join(o.State, "images")}.get, o.Log),
+	}
 	p.observed = receive.New(o.Settings.TrustDomain, serve.WorkloadOf, p.accountOf, o.Log)
 	l, err := listen(ctx, o)
 	if err != nil {
@@ -73,7 +84,7 @@ func Run(ctx context.Context, o Options) error {
 
 // listeners are open before anything starts, so that a taken address is told at
 // once and plainly.
-type listeners struct{ xds, join, status net.Listener }
+type listeners struct{ xds, join, status, registry net.Listener }
 
 func listen(ctx context.Context, o Options) (listeners, error) {
 	var l listeners
@@ -85,13 +96,21 @@ func listen(ctx context.Context, o Options) (listeners, error) {
 	if l.join, err = config.Listen(ctx, "tcp", o.Join); err != nil {
 		return l, errors.Join(fmt.Errorf("join address %s: %w; is another control plane running?", o.Join, err), l.xds.Close())
 	}
+	if o.Registry != "" {
+		if l.registry, err = config.Listen(ctx, "tcp", o.Registry); err != nil {
+			return l, errors.Join(fmt.Errorf("registry address %s: %w; is another control plane running?", o.Registry, err), l.xds.Close(), l.join.Close())
+		}
+	}
 	if o.Status == "" {
 		return l, nil
 	}
 	if l.status, err = listenStatus(ctx, o.Status); err != nil {
-		return l, errors.Join(err, l.xds.Close(), l.join.Close())
+		err = errors.Join(err, l.xds.Close(), l.join.Close())
+		if l.registry != nil {
+			err = errors.Join(err, l.registry.Close())
+		}
 	}
-	return l, nil
+	return l, err
 }
 
 // run starts every part; the first that ends, ends the others.
@@ -108,6 +127,15 @@ func (p *plane) run(ctx context.Context, cancel context.CancelFunc, l listeners)
 		func() error { files.Watch(ctx, p.options.Source, changed); return nil },
 		func() error { files.Watch(ctx, filepath.Dir(p.options.Module), changed); return nil },
 		func() error { return p.loop(ctx, changed) },
+	}
+	if l.registry != nil {
+		registryTLS, err := p.authority.MutualTLS(hosts(l.registry))
+		if err != nil {
+			return err
+		}
+		registryTLS.NextProtos = []string{"http/1.1"}
+		handler := registry.Handler(p.modules.store, p.member, p.references, p.options.Log)
+		parts = append(parts, func() error { return registry.Serve(ctx, l.registry, registryTLS, handler, p.options.Log) })
 	}
 	if l.status != nil {
 		parts = append(parts, func() error { return serveHTTP(ctx, l.status, p.statusHandler()) })

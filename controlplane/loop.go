@@ -7,6 +7,7 @@ import (
 	"github.com/wasmesh/wasmesh/controlplane/ca"
 	"github.com/wasmesh/wasmesh/controlplane/files"
 	"github.com/wasmesh/wasmesh/controlplane/mesh"
+	"github.com/wasmesh/wasmesh/controlplane/modules"
 	"github.com/wasmesh/wasmesh/controlplane/observe/receive"
 	"github.com/wasmesh/wasmesh/controlplane/serve"
 	"github.com/wasmesh/wasmesh/controlplane/smi"
@@ -18,10 +19,14 @@ import (
 type plane struct {
 	options Options
 	source  *files.Source
-	modules *modules
-	server  *serve.Server
+	modules *keeper
+	// images are where users' filters come from.
+	images *images
+	server *serve.Server
 	// authority is safe for concurrent use.
 	authority *ca.Authority
+	// shapes are what modules of filters call and answer, by digest.
+	shapes map[string][]string
 	// observed is what sidecars saw; it has a lock of its own.
 	observed *receive.Receiver
 	// good is what the snapshot was made of.
@@ -30,12 +35,14 @@ type plane struct {
 	snapshot atomic.Pointer[mesh.Snapshot]
 	problems atomic.Pointer[[]mesh.Problem]
 	digest   atomic.Pointer[string]
+	catalog  atomic.Pointer[catalog]
 }
 
 // loop makes every change, however many arrive at once, one pass over the whole
 // input: there is one work key, and the queue of length one is the debouncer.
 func (p *plane) loop(ctx context.Context, changed chan struct{}) error {
 	defer p.modules.close()
+	defer p.images.close()
 	for {
 		if err := p.reload(ctx, changed); err != nil {
 			return err
@@ -65,19 +72,26 @@ func (p *plane) reload(ctx context.Context, changed chan<- struct{}) error {
 	problems = append(problems, more...)
 	p.good = good
 	p.snapshot.Store(snapshot)
-	digest, problem := p.modules.reload(ctx, snapshot, changed)
-	if problem != nil {
-		problems = append(problems, *problem)
-	}
+	wanted := append([]candidate{ownCandidate(p.options.Module, snapshot)}, p.filterCandidates(ctx, snapshot, changed)...)
+	problems = append(problems, p.modules.step(ctx, wanted, changed)...)
+	settings := p.settings(p.modules.book.Serving)
+	digest := settings.Module
 	p.digest.Store(&digest)
 	p.tell(problems)
-	settings := xds.Settings{Module: digest, LeafLifetime: p.options.LeafLifetime}
+	p.list(snapshot, p.modules.book)
 	if err := p.server.Publish(ctx, snapshot, settings); err != nil {
 		return nil // only ctx ends it
 	}
 	p.options.Log.Info("published", "services", len(snapshot.Services), "workloads", len(snapshot.Workloads),
 		"targets", targets(snapshot), "problems", len(problems), "module", short(digest))
 	return nil
+}
+
+// settings are what the mesh shares when those modules serve.
+func (p *plane) settings(serving map[string]modules.Use) xds.Settings {
+	return xds.Settings{
+		Module: serving[ownModule.String()].Digest, LeafLifetime: p.options.LeafLifetime, Filters: p.attached(serving),
+	}
 }
 
 // tell logs each problem when it appears, once.

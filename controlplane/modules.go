@@ -2,157 +2,241 @@ package controlplane
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"time"
 
+	"github.com/wasmesh/wasmesh/controlplane/ca/durable"
 	"github.com/wasmesh/wasmesh/controlplane/mesh"
+	"github.com/wasmesh/wasmesh/controlplane/modules"
 	"github.com/wasmesh/wasmesh/controlplane/xds"
 	"github.com/wasmesh/wasmesh/filters/config"
+	"github.com/wasmesh/wasmesh/wasm-registry/inspect"
 	"github.com/wasmesh/wasmesh/wasm-registry/module"
 	"github.com/wasmesh/wasmesh/wasm-registry/store"
 )
 
-// keepAgain is when a module that could not be kept is tried once more: a disk
-// that was full tells nobody when it has room again.
-const keepAgain = 5 * time.Second
+// lastGoodFile of the state folder outlives a restart: a control plane that
+// starts with a bad module goes on with the one before.
+const lastGoodFile = "modules.json"
 
-// modules is the file a module comes from and the folder it goes to. Only what
-// was inspected gets there. It belongs to the loop.
-type modules struct {
-	file  string
-	store store.Store
-	log   *slog.Logger
-	// good is the digest of the module in use.
-	good string
-	// judged is the last file inspected, under the inspection that goes on.
-	judged verdict
-	under  *inspection
-	// told is what is wrong with the newest file, as far as it is known.
-	told  *mesh.Problem
-	retry *time.Timer
+// ownModule is the wish for the mesh's own filter module.
+var ownModule = mesh.Object{Kind: "Module", Name: mesh.Name{Namespace: "wasmesh", Name: "filter"}}
+
+// Inspect says what is wrong with a module that is to be started with the
+// configurations; nil: it is good. An error that wraps inspect.ErrUnable says
+// that nobody looked at it.
+type Inspect func(ctx context.Context, wasm []byte, configurations ...[]byte) error
+
+// candidate is a wish with the bytes it is about.
+type candidate struct {
+	modules.Wanted
+	wasm []byte
+	// await: until there is a good one, all waits for the inspection. Without it
+	// nothing passes anyway, and sidecars that outlived a control plane must not
+	// be told that there is none.
+	await bool
 }
 
-// verdict is what an inspection found: a nil cause is a good module.
-type verdict struct {
-	digest string
-	cause  error
+// keeper does what the book of modules says. It belongs to the loop.
+type keeper struct {
+	store    store.Store
+	lastGood string
+	inspect  Inspect
+	log      *slog.Logger
+	book     modules.Book
+	// under are the inspections that go on, by the use's ID; running counts them
+	// and those that were ended and have not told found so.
+	under   map[string]*inspection
+	running int
+	found   chan outcome
+	retry   *time.Timer
 }
 
-// inspection runs beside the loop: a module that is slow to compile, or loops,
-// must not hold up a policy.
-type inspection struct {
-	digest string // empty when nobody wants to know any more
-	cancel context.CancelFunc
-	found  chan error
+type inspection struct{ cancel context.CancelFunc }
+
+type outcome struct {
+	of      *inspection
+	verdict modules.Verdict
 }
 
-func openModules(file, dir string, log *slog.Logger) (*modules, error) {
+func openKeeper(dir, state string, look Inspect, log *slog.Logger) (*keeper, error) {
 	s, err := store.Open(dir)
 	if err != nil {
 		return nil, err
 	}
-	return &modules{file: file, store: s, log: log}, nil
+	if look == nil {
+		look = inspect.InProcess
+	}
+	k := &keeper{
+		store: s, lastGood: filepath.Join(state, lastGoodFile), inspect: look, log: log,
+		under: map[string]*inspection{}, found: make(chan outcome, 16),
+	}
+	return k, k.remember()
 }
 
-// reload returns the digest of the newest good module, empty if there never was
-// one, and what is wrong with the file if it is not that one. While a file is
-// inspected, all stays as it was; again is signalled when there is more to say.
-func (m *modules) reload(ctx context.Context, s *mesh.Snapshot, again chan<- struct{}) (string, *mesh.Problem) {
-	wasm, err := os.ReadFile(m.file)
+// remember takes up what was good before a restart, if it is still there.
+func (k *keeper) remember() error {
+	data, err := os.ReadFile(k.lastGood)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
 	if err != nil {
-		m.told = m.problem(err, buildAgain)
-		return m.good, m.told
+		return fmt.Errorf("last good modules: %w", err)
 	}
-	digest := store.Digest(wasm)
-	switch {
-	case digest == m.good:
-		m.forget()
-		m.told = nil
-	case !m.judge(ctx, s, wasm, digest, again):
-	case m.judged.cause != nil:
-		m.told = m.problem(m.judged.cause, buildAgain)
-	default:
-		m.told = m.keep(wasm, digest, again)
+	good := map[string]modules.Use{}
+	if err := json.Unmarshal(data, &good); err != nil {
+		k.log.Error("what modules were good before cannot be read; they are inspected anew", "file", k.lastGood, "cause", err)
+		return nil
 	}
-	return m.good, m.told
+	for name, use := range good {
+		if !k.store.Has(use.Digest) {
+			k.log.Error("a module that was good before is gone or damaged", "wanted by", name, "module", use.Digest)
+			continue
+		}
+		k.book = k.book.Admitted(name, use, time.Time{})
+	}
+	return nil
 }
 
-// judge reports whether it is known what to think of a file. The first module is
-// waited for: without one nothing passes anyway, and sidecars that outlived a
-// control plane must not be told that there is none.
-func (m *modules) judge(ctx context.Context, s *mesh.Snapshot, wasm []byte, digest string, again chan<- struct{}) bool {
-	for m.judged.digest != digest {
-		if m.under == nil {
-			m.under = m.inspect(ctx, s, wasm, digest, again)
-		}
-		if m.under.digest != digest {
-			m.forget() // its end is signalled, and then this file's turn comes
-		}
-		var cause error
-		if m.good == "" {
-			cause = <-m.under.found
-		} else {
-			select {
-			case cause = <-m.under.found:
-			default:
-				return false
-			}
-		}
-		if m.under.digest != "" {
-			m.judged = verdict{m.under.digest, cause}
-		}
-		m.under.cancel()
-		m.under = nil
+// step brings the modules up to what is wanted. While one is inspected, all
+// stays as it was; again is signalled when there is more to do.
+func (k *keeper) step(ctx context.Context, wanted []candidate, again chan<- struct{}) []mesh.Problem {
+	var wishes []modules.Wanted
+	for _, c := range wanted {
+		wishes = append(wishes, c.Wanted)
 	}
-	return true
+	k.drain()
+	for {
+		var work modules.Work
+		k.book, work = k.book.Next(wishes, time.Now())
+		for _, use := range work.Stop {
+			k.under[use.ID()].cancel()
+			delete(k.under, use.ID())
+		}
+		for _, w := range work.Inspect {
+			k.start(ctx, candidateOf(wanted, w), again)
+		}
+		for _, w := range work.Admit {
+			k.admit(candidateOf(wanted, w))
+		}
+		if !k.mustWait(wanted) {
+			break
+		}
+		k.judged(<-k.found)
+	}
+	var later time.Duration
+	if k.book, later = k.book.Flip(time.Now()); later > 0 {
+		k.wake(later, again)
+	}
+	if err := k.store.Keep(k.book.Reachable(wishes)...); err != nil {
+		k.log.Warn("modules that nobody wants stay in their folder", "cause", err)
+	}
+	return k.book.Problems(wishes)
 }
 
-// inspect starts an inspection. It ends with ctx.
-func (m *modules) inspect(ctx context.Context, s *mesh.Snapshot, wasm []byte, digest string, again chan<- struct{}) *inspection {
-	m.log.Info("a module is being inspected", "file", m.file, "module", short(digest))
+func candidateOf(all []candidate, w modules.Wanted) candidate {
+	for _, c := range all {
+		if c.Name() == w.Name() {
+			return c
+		}
+	}
+	return candidate{Wanted: w}
+}
+
+// mustWait reports whether an inspection goes on that all waits for.
+func (k *keeper) mustWait(wanted []candidate) bool {
+	for _, c := range wanted {
+		_, under := k.book.Under[c.Use.ID()]
+		if _, good := k.book.Good[c.Name()]; c.await && under && !good {
+			return true
+		}
+	}
+	return false
+}
+
+// start inspects beside the loop: a module that is slow to compile, or loops,
+// must not hold up a policy.
+func (k *keeper) start(ctx context.Context, c candidate, again chan<- struct{}) {
+	k.log.Info("a module is being inspected", "file", c.Where, "module", short(c.Use.Digest))
 	ctx, cancel := context.WithCancel(ctx)
-	i := &inspection{digest: digest, cancel: cancel, found: make(chan error, 1)}
-	configurations := configurations(s)
+	i := &inspection{cancel}
+	k.under[c.Use.ID()] = i
+	k.running++
 	go func() {
-		i.found <- module.Inspect(ctx, wasm, configurations...)
+		err := k.inspect(ctx, c.wasm, c.Starts...)
+		v := modules.Verdict{Use: c.Use, At: time.Now()}
+		if err != nil {
+			v.Cause, v.Unable = err.Error(), errors.Is(err, inspect.ErrUnable)
+		}
+		k.found <- outcome{i, v}
 		signal(again)
 	}()
-	return i
 }
 
-// forget ends an inspection whose outcome nobody wants to know.
-func (m *modules) forget() {
-	if m.under != nil {
-		m.under.cancel()
-		m.under.digest = ""
-	}
-}
-
-// close returns when nothing of m runs any more.
-func (m *modules) close() {
-	if m.retry != nil {
-		m.retry.Stop()
-	}
-	if m.under != nil {
-		m.forget()
-		<-m.under.found
-	}
-}
-
-// keep makes a good module the one in use. What stands in the way of that is
-// not the module's fault, and may pass.
-func (m *modules) keep(wasm []byte, digest string, again chan<- struct{}) *mesh.Problem {
-	if _, err := m.store.Put(wasm); err != nil {
-		if m.retry == nil {
-			m.retry = time.AfterFunc(keepAgain, func() { signal(again) })
+// drain takes the outcomes that are there.
+func (k *keeper) drain() {
+	for {
+		select {
+		case o := <-k.found:
+			k.judged(o)
+		default:
+			return
 		}
-		m.retry.Reset(keepAgain)
-		return m.problem(err, "Make room, or make the folder writable; it is tried again every few seconds.")
 	}
-	m.good = digest
-	return nil
+}
+
+// judged takes an outcome, unless the inspection was ended: then it says nothing.
+func (k *keeper) judged(o outcome) {
+	k.running--
+	o.of.cancel()
+	if id := o.verdict.Use.ID(); k.under[id] == o.of {
+		delete(k.under, id)
+		k.book = k.book.Judged(o.verdict)
+	}
+}
+
+// admit keeps a good module and remembers it. What stands in the way of that is
+// not the module's fault, and may pass.
+func (k *keeper) admit(c candidate) {
+	_, err := k.store.Put(c.wasm)
+	next := k.book.Admitted(c.Name(), c.Use, time.Now())
+	if err == nil {
+		var data []byte
+		if data, err = json.Marshal(next.Good); err == nil {
+			err = durable.Write(k.lastGood, data)
+		}
+	}
+	if err != nil {
+		k.book = k.book.Obstructed(c.Name(), err.Error())
+		return
+	}
+	k.book = next
+}
+
+func (k *keeper) wake(after time.Duration, again chan<- struct{}) {
+	if k.retry != nil {
+		k.retry.Stop()
+	}
+	k.retry = time.AfterFunc(after, func() { signal(again) })
+}
+
+// close returns when nothing of k runs any more.
+func (k *keeper) close() {
+	if k.retry != nil {
+		k.retry.Stop()
+	}
+	for _, i := range k.under {
+		i.cancel()
+	}
+	for k.running > 0 {
+		k.judged(<-k.found)
+	}
 }
 
 func signal(again chan<- struct{}) {
@@ -162,21 +246,31 @@ func signal(again chan<- struct{}) {
 	}
 }
 
-const buildAgain = "Build it again with `make module`."
+// ownCandidate reads the mesh's own module.
+func ownCandidate(file string, s *mesh.Snapshot) candidate {
+	c := candidate{await: true, Wanted: modules.Wanted{
+		Object: ownModule, Where: file, Starts: configurations(s),
+		Without: "every sidecar denies until there is a good one.", Try: "Build it again with `make module`.",
+	}}
+	var err error
+	if c.wasm, err = readModule(file); err != nil {
+		c.Unread = err.Error()
+		return c
+	}
+	c.Use.Digest = store.Digest(c.wasm)
+	return c
+}
 
-// problem says what becomes of the sidecars.
-func (m *modules) problem(cause error, try string) *mesh.Problem {
-	consequence := "the module before it keeps serving."
-	if m.good == "" {
-		consequence = "every sidecar denies until there is a good one."
+// readModule reads no more than a module can have.
+func readModule(file string) ([]byte, error) {
+	info, err := os.Stat(file)
+	if err != nil {
+		return nil, err
 	}
-	return &mesh.Problem{
-		Object: mesh.Object{Kind: "Module", Name: mesh.Name{Namespace: "wasmesh", Name: "filter"}},
-		Effect: mesh.Broken,
-		Cause:  fmt.Sprintf("%v; %s", cause, consequence),
-		Try:    try,
-		Where:  m.file,
+	if info.Size() > module.MaxBytes {
+		return nil, fmt.Errorf("the module has %d bytes; at most %d are accepted", info.Size(), module.MaxBytes)
 	}
+	return os.ReadFile(file)
 }
 
 // configurations are what the module will be given: each form, with a policy of

@@ -64,6 +64,12 @@ func (p *plane) statusHandler() http.Handler {
 		if digest := p.digest.Load(); digest != nil {
 			s.Module = *digest
 		}
+		if c := p.catalog.Load(); c != nil {
+			s.Filters = map[string]string{}
+			for name, a := range c.settings[0].Filters {
+				s.Filters[name.String()] = a.Module
+			}
+		}
 		if problems := p.problems.Load(); problems != nil {
 			for _, problem := range *problems {
 				s.Problems = append(s.Problems, problem.String())

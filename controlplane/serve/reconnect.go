@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"github.com/envoyproxy/go-control-plane/pkg/cache/v3"
+
+	"github.com/wasmesh/wasmesh/controlplane/xds"
 )
 
 // brought is what a proxy that reconnects says it has: the versions of one type's
@@ -23,9 +25,20 @@ func (e brought) apply(ctx context.Context, s *state) error {
 	if st.brought == nil {
 		st.brought = map[string]map[string]string{}
 	}
+	if e.typeURL == xds.FilterType && len(st.brought) == 0 && len(e.versions) == 0 {
+		return nil // it is new, and has refused nothing yet
+	}
 	st.brought[e.typeURL] = e.versions
 	if st.current == nil {
 		return nil
+	}
+	if e.typeURL == xds.FilterType {
+		if err := s.renew(e.key); err != nil {
+			return err
+		}
+		if err := s.pursue(ctx, e.key); err != nil {
+			return err
+		}
 	}
 	if err := st.forgetBrought(); err != nil {
 		return err

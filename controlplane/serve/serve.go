@@ -3,8 +3,9 @@
 //
 // One loop owns all state; streams only send it events. The package never
 // builds a resource itself, never trusts what a proxy says of itself beyond its
-// certificate, and never resends what a proxy refused: the proxy keeps its last
-// good, and the refusal is told.
+// certificate, and never hurries with what a proxy refused: the proxy keeps its
+// last good, the refusal is told, and a filter is offered again with growing
+// pauses.
 package serve
 
 import (
@@ -116,19 +117,27 @@ func (s *Server) Run(ctx context.Context) error {
 		s.status.Store(&status)
 		told = time.Now()
 	}
+	due := time.NewTimer(0)
+	defer due.Stop()
 	for {
+		if !state.soonest.IsZero() {
+			due.Reset(time.Until(state.soonest))
+		}
+		var e event
 		select {
 		case <-ctx.Done():
 			return nil
-		case e := <-s.events:
-			if err := e.apply(ctx, &state); err != nil {
-				return err
-			}
-			if len(s.events) > 0 && time.Since(told) < statusInterval {
-				continue // there is more to come: to look at all proxies after each would be the greater work
-			}
-			state.tell()
+		case at := <-due.C:
+			e = offersDue{at}
+		case e = <-s.events:
 		}
+		if err := e.apply(ctx, &state); err != nil {
+			return err
+		}
+		if len(s.events) > 0 && time.Since(told) < statusInterval {
+			continue // there is more to come: to look at all proxies after each would be the greater work
+		}
+		state.tell()
 	}
 }
 

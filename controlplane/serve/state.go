@@ -24,6 +24,8 @@ type state struct {
 	module  string
 	streams map[string]*stream
 	log     *slog.Logger
+	// soonest is when the next offer is due; zero: none is.
+	soonest time.Time
 	// tell makes the state known to others.
 	tell func()
 	put  func(ctx context.Context, key string, r xds.Resources) error
@@ -54,6 +56,8 @@ type stream struct {
 	// proxy may be sent a second one before it has answered the first.
 	sent     map[string][]delivery
 	refusals map[string][]Refusal // by type
+	// offers are of filters, by name.
+	offers map[string]offer
 	// tell bounds the lines about its refusals.
 	tell door.Teller
 }
@@ -163,10 +167,16 @@ func (e answered) apply(ctx context.Context, s *state) error {
 		delete(st.waiting[e.typeURL], name)
 	}
 	st.accept(e.typeURL, names) // what is refused again is told anew
+	if e.typeURL == xds.FilterType {
+		st.settleOffers(names)
+	}
 	if e.cause == "" {
 		return s.advance(ctx, e.key)
 	}
 	names = blamed(names, e.cause)
+	if e.typeURL == xds.FilterType {
+		s.refuse(st, names, e.at)
+	}
 	st.held = st.held || e.typeURL != xds.FilterType
 	st.refusals[e.typeURL] = append(st.refusals[e.typeURL], Refusal{Type: e.typeURL, Resources: names, Cause: e.cause, At: e.at})
 	st.tell.Warn(s.log, e.at, "a proxy refused its configuration and keeps what it had",
@@ -212,6 +222,7 @@ func (st *stream) accept(typeURL string, names []string) {
 func (s *state) aim(key string) {
 	st := s.streams[key]
 	st.desired = s.mesh.Build(st.proxy)
+	st.number()
 	st.held = false
 	st.reached = st.current != nil && equal(st.current, st.desired)
 }

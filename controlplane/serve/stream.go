@@ -21,6 +21,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/wasmesh/wasmesh/controlplane/mesh"
+	"github.com/wasmesh/wasmesh/controlplane/xds"
 	"github.com/wasmesh/wasmesh/filters/identity"
 )
 
@@ -176,6 +177,8 @@ type tap struct {
 	proxy  mesh.Name
 	visit  *visit
 	key    string
+	// introduced: it has asked for filters, and said which it has.
+	introduced bool
 	// asked is what the names cost that the proxy has asked for so far.
 	asked      int
 	unanswered unanswered
@@ -224,7 +227,8 @@ func (t *tap) RecvMsg(m any) error {
 		return t.refuse(err)
 	}
 	req.Node = &corev3.Node{Id: t.key}
-	if had := req.GetInitialResourceVersions(); len(had) > 0 {
+	if had := req.GetInitialResourceVersions(); len(had) > 0 || req.GetTypeUrl() == xds.FilterType && !t.introduced {
+		t.introduced = t.introduced || req.GetTypeUrl() == xds.FilterType
 		if err := t.server.send(t.ctx, brought{t.key, req.GetTypeUrl(), had}); err != nil {
 			return err
 		}

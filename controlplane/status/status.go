@@ -15,7 +15,10 @@ import (
 // Status is the control plane's state for people and scripts.
 type Status struct {
 	// Module is the digest of the filter module in use; empty if there is none.
-	Module   string
+	Module string
+	// Filters are the digests of the modules that users' filters run, by the names
+	// of the WasmFilters.
+	Filters  map[string]string `json:",omitempty"`
 	Problems []string
 	// Relaxed are the namespaces that are not closed yet.
 	Relaxed []Relaxed

@@ -156,7 +156,7 @@ func (b *builder) vm() *wasmv3.VmConfig {
 		CapabilityRestrictionConfig: restrictedTo(Capabilities()),
 		Code: &corev3.AsyncDataSource{Specifier: &corev3.AsyncDataSource_Local{Local: &corev3.DataSource{
 			Specifier: &corev3.DataSource_Filename{
-				Filename: ModuleDirectory + b.settings.Module + ".wasm",
+				Filename: moduleFile(b.settings.Module),
 			},
 		}}},
 	}

@@ -19,16 +19,23 @@ import (
 // inbound makes, for each port of the workload, a listener that speaks mutual
 // TLS with other sidecars and hands what the policy allows to the application.
 func (b *builder) inbound() {
-	requests, connections := false, false
 	for _, port := range b.workload.Ports {
 		name := "inbound|" + strconv.Itoa(int(port.Port))
 		b.add(ListenerType, name, b.inboundListener(port, name))
 		b.add(ClusterType, name, b.application(port, name))
-		requests = requests || !port.Protocol.Opaque()
-		connections = connections || port.Protocol.Opaque()
 	}
+}
+
+// filters makes what the sidecar discovers by name: all that names a module.
+func (b *builder) filters() {
+	b.attach()
 	if b.settings.Module == "" || len(b.workload.Ports) == 0 {
 		return
+	}
+	requests, connections := false, false
+	for _, port := range b.workload.Ports {
+		requests = requests || !port.Protocol.Opaque()
+		connections = connections || port.Protocol.Opaque()
 	}
 	table := b.mesh.table(b.workload.ServiceAccount)
 	if requests {
@@ -62,7 +69,7 @@ func (b *builder) inboundListener(port mesh.WorkloadPort, name string) *listener
 		FilterChains:     []*listenerv3.FilterChain{chain},
 	}
 	if b.workload.Grace {
-		admitPlaintext(listener, port, name)
+		b.admitPlaintext(listener, port, name)
 	}
 	return listener
 }
@@ -78,7 +85,7 @@ func (b *builder) inboundManager(port mesh.WorkloadPort, name string) *hcmv3.Htt
 		AllowConnect: true,
 	}
 	manager.RouteSpecifier = toApplication(name)
-	manager.HttpFilters = []*hcmv3.HttpFilter{discoveredAccess(), sanitizer(), routerFilter()}
+	manager.HttpFilters = append(b.attachedFilters(), discoveredAccess(), sanitizer(), routerFilter())
 	observeHTTP(manager, port.Port)
 	return manager
 }

@@ -32,7 +32,11 @@ type Options struct {
 	StateDir string
 	// RunDir keeps the key while the sidecar runs; empty chooses one in memory.
 	RunDir string
-	// ModulesDir is where the filter modules are, by digest; empty: nowhere.
+	// Registry is host:port of the control plane's module endpoint; empty: modules
+	// are not fetched, and somebody else fills ModulesDir.
+	Registry string
+	// ModulesDir keeps the filter modules, by digest, between runs; empty: a folder
+	// of StateDir.
 	ModulesDir string
 	// Envoy is the path of the binary.
 	Envoy string
@@ -70,7 +74,8 @@ func Run(ctx context.Context, o Options) (err error) {
 			err = errors.Join(err, fmt.Errorf("the run folder could not be cleared, remove it by hand: %w", closed))
 		}
 	}()
-	if err := run.linkModules(o.ModulesDir); err != nil {
+	modules, err := o.openModules(run)
+	if err != nil {
 		return err
 	}
 	e := &enrolment{
@@ -94,20 +99,22 @@ func Run(ctx context.Context, o Options) (err error) {
 	if err := durable.Write(run.file(BootstrapFile), bootstrap); err != nil {
 		return err
 	}
-	return o.guard(ctx, run, e)
+	modules.first(ctx)
+	return o.guard(ctx, run, e, modules)
 }
 
 // guard starts Envoy and stays with it: whichever of the three ends first, the
 // others are ended too.
-func (o Options) guard(ctx context.Context, run *runDir, e *enrolment) error {
+func (o Options) guard(ctx context.Context, run *runDir, e *enrolment, modules *prefetcher) error {
 	p, err := startProxy(o.Envoy, o.arguments(run), run, o.Stderr)
 	if err != nil {
 		return err
 	}
 	working, stopWorking := context.WithCancel(ctx)
-	renewing, announced := make(chan error, 1), make(chan struct{})
+	renewing, announced, fetched := make(chan error, 1), make(chan struct{}), make(chan struct{})
 	go func() { renewing <- e.keepFresh(working) }()
 	go func() { defer close(announced); o.announce(working, p.admin) }()
+	go func() { defer close(fetched); modules.follow(working) }()
 	var outcome error
 	renewed := false
 	select {
@@ -121,6 +128,7 @@ func (o Options) guard(ctx context.Context, run *runDir, e *enrolment) error {
 	// Nothing writes to the run folder after this.
 	stopWorking()
 	<-announced
+	<-fetched
 	if !renewed {
 		<-renewing
 	}

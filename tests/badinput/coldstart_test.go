@@ -9,16 +9,23 @@ import (
 	registry "github.com/wasmesh/wasmesh/wasm-registry/store"
 )
 
-// A control plane that starts with a bad module says so and serves none.
+// A control plane that starts with a bad module says so and serves none, and the
+// Envoys that start with it deny.
 func TestControlPlaneStartsWithoutAGoodModule(t *testing.T) {
+	said := table{t: t, what: "at cold start"}
 	for _, v := range badModules(t) {
 		t.Run(v.name, func(t *testing.T) {
 			s := openShop(t, func(s *shop, o *rig.Options) {
 				s.putModule(v.wasm)
-				o.Workloads, o.BadModule = nil, true
+				o.BadModule = true
 			})
 			s.problem(moduleTimeout, "Module wasmesh/filter", v.cause, "every sidecar denies until there is a good one", s.module)
 			s.serves("")
+			s.must(moduleTimeout, "the store's proxy to deny", s.answers(buyer, store, "/books", http.StatusForbidden))
+			if seen := s.apps.count("store/books"); seen > 0 {
+				t.Errorf("the application saw %d requests", seen)
+			}
+			said.row(v, s)
 		})
 	}
 }

@@ -156,7 +156,7 @@ func (s *shop) joinWith(t *testing.T, token string) outcome {
 func (s *shop) sidecarArguments(token, state, run string) []string {
 	return []string{
 		"--join-url", "https://" + s.JoinAddress(), "--xds", s.XDSAddress(), "--token-file", token,
-		"--state", state, "--run", run, "--modules", s.ModulesFolder(), "--envoy", programs.Envoy,
+		"--state", state, "--run", run, "--registry", s.RegistryAddress(), "--envoy", programs.Envoy,
 	}
 }
 

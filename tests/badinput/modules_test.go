@@ -17,11 +17,12 @@ func TestBadModuleUpdatesLeaveTheOldOneServing(t *testing.T) {
 	bad, other := badModules(t), otherModule(t)
 	old := registry.Digest(goodModule(t))
 	l := s.startLoad()
+	said := table{t: t, what: "as an update"}
 	for _, v := range bad {
 		s.putModule(v.wasm)
 		s.problem(moduleTimeout, "Module wasmesh/filter", v.cause, "the module before it keeps serving", s.module)
 		s.serves(old)
-		t.Logf("refused: %s", v.name)
+		said.row(v, s)
 	}
 	s.putModule(other)
 	s.taken(registry.Digest(other))
@@ -61,7 +62,7 @@ func TestModuleWrittenInPlace(t *testing.T) {
 	other := otherModule(t)
 	l := s.startLoad()
 	s.putModule(other[:len(other)/3])
-	s.problem(moduleTimeout, "corrupt")
+	s.problem(moduleTimeout, "truncated")
 	s.putModule(other)
 	s.taken(registry.Digest(other))
 	l.stop(t)

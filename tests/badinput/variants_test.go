@@ -60,13 +60,14 @@ func badModules(t *testing.T) []variant {
 	garbage := make([]byte, 100_000)
 	_, _ = rand.NewChaCha8([32]byte{7}).Read(garbage) // never fails
 	return []variant{
-		{"empty", nil, "does not begin with"},
-		{"truncated", bytes.Clone(good[:len(good)/2]), "corrupt"},
+		{"empty", nil, "truncated"},
+		{"truncated", bytes.Clone(good[:len(good)/2]), "truncated"},
 		{"garbage", garbage, "does not begin with"},
 		{"component", []byte("\x00asm\x0d\x00\x01\x00"), "component"},
 		{"foreign", []byte("\x00asm\x01\x00\x00\x00"), "proxy_abi_version_0_2"},
 		{"refuses to start", stubborn(t, "refuse"), "stubborn was built to refuse"},
 		{"panics at start", stubborn(t, "panic"), "stubborn was built to panic"},
 		{"loops at start", stubborn(t, "loop"), "it takes longer than"},
+		{"100 MB", append(bytes.Clone(good), make([]byte, 100<<20-len(good))...), "at most"},
 	}
 }

@@ -24,6 +24,7 @@ const (
 	trustDomain  = "identity.test"
 	xdsAddress   = "127.156.0.9:15010"
 	joinAddress  = "127.156.0.9:15012"
+	registry     = "127.156.0.9:15013"
 	readyTimeout = time.Minute
 	pollInterval = 20 * time.Millisecond
 )
@@ -99,7 +100,7 @@ func (n *network) startControl(t *testing.T) {
 	t.Helper()
 	n.control = launch(n.whole, "the control plane", filepath.Join(n.work, "control.log"), programs.Wasmesh, "controlplane",
 		"--source", "testdata", "--state", n.state(), "--module", programs.Module, "--trust-domain", trustDomain,
-		"--xds", xdsAddress, "--join", joinAddress, "--leaf-lifetime", n.life.String())
+		"--xds", xdsAddress, "--join", joinAddress, "--registry", registry, "--leaf-lifetime", n.life.String())
 	n.await(t, readyTimeout, "the control plane", func() error {
 		_, err := n.wasmesh("status")
 		return err
@@ -139,7 +140,7 @@ func (n *network) startSidecar(t *testing.T, w mesh.Name, token string) {
 	}
 	n.sidecars[w] = launch(n.whole, "the sidecar of "+w.String(), filepath.Join(n.work, w.Name+".log"), programs.Sidecar,
 		"--join-url", "https://"+joinAddress, "--xds", xdsAddress, "--token-file", file,
-		"--state", filepath.Join(n.work, w.Name), "--run", n.run(w), "--modules", filepath.Join(n.state(), "modules"),
+		"--state", filepath.Join(n.work, w.Name), "--run", n.run(w), "--registry", registry,
 		"--envoy", programs.Envoy, "--concurrency", "1", "--drain-time", "0s")
 }
 

@@ -29,6 +29,7 @@ const (
 
 	xdsAddress  = "127.175.0.1:15010"
 	joinAddress = "127.175.0.1:15012"
+	registry    = "127.175.0.1:15013"
 	application = "127.171.0.2:8081"
 
 	// startTimeout covers Envoys that compile the module on one slow core.
@@ -158,7 +159,7 @@ func (s *site) start(name string) {
 		child, err = s.children.Start(name, log, os.Args[0], applicationRole, application, s.intruders())
 	case controlPlane:
 		child, err = s.children.Start(name, log, programs.Wasmesh, "controlplane", "--source", s.folder, "--state", s.state,
-			"--module", programs.Module, "--xds", xdsAddress, "--join", joinAddress, "--trust-domain", trustDomain,
+			"--module", programs.Module, "--xds", xdsAddress, "--join", joinAddress, "--registry", registry, "--trust-domain", trustDomain,
 			"--leaf-lifetime", s.lifetime.String(), "--status", s.status())
 	case callerSidecar:
 		child, err = s.children.Start(name, log, programs.Sidecar, s.sidecarArguments(caller)...)
@@ -190,7 +191,7 @@ func (s *site) sidecarArguments(w mesh.Name) []string {
 	}
 	return []string{
 		"--join-url", "https://" + joinAddress, "--xds", xdsAddress, "--token-file", token,
-		"--state", s.sidecarState(w), "--run", filepath.Join(s.memory, w.Name), "--modules", filepath.Join(s.state, "modules"),
+		"--state", s.sidecarState(w), "--run", filepath.Join(s.memory, w.Name), "--registry", registry,
 		"--envoy", programs.Envoy, "--concurrency", "1", "--drain-time", "0s",
 	}
 }

@@ -16,9 +16,30 @@ import (
 func (m *Mesh) XDSAddress() string  { return m.xds }
 func (m *Mesh) JoinAddress() string { return m.join }
 
+// RegistryAddress is where it serves modules, host:port.
+func (m *Mesh) RegistryAddress() string { return m.registry }
+
 // StateFolder is the authority's, ModulesFolder that of the modules by digest.
 func (m *Mesh) StateFolder() string   { return m.state() }
 func (m *Mesh) ModulesFolder() string { return m.modules() }
+
+// SidecarModules is where the sidecar of w keeps modules by digest.
+func (m *Mesh) SidecarModules(w mesh.Name) string {
+	return filepath.Join(m.work, w.Namespace+"."+w.Name, "state", "modules")
+}
+
+// SidecarPID is the process that runs beside the Envoy of w.
+func (m *Mesh) SidecarPID(w mesh.Name) int { return m.sidecars[w].cmd.Process.Pid }
+
+// RestartSidecar ends the sidecar of w and its Envoy, and starts them with what
+// the state folder keeps. Its log begins anew.
+func (m *Mesh) RestartSidecar(w mesh.Name) error {
+	m.sidecars[w].ask()
+	if err := m.sidecars[w].end(stopTimeout); err != nil {
+		return err
+	}
+	return m.startSidecar(w, "")
+}
 
 // ControlPlaneLog returns what the control plane has logged so far.
 func (m *Mesh) ControlPlaneLog() (string, error) {

@@ -22,6 +22,7 @@ import (
 	"github.com/wasmesh/wasmesh/controlplane/mesh"
 	"github.com/wasmesh/wasmesh/controlplane/smi"
 	"github.com/wasmesh/wasmesh/injector/sidecar"
+	"github.com/wasmesh/wasmesh/wasm-registry/inspect"
 )
 
 // Options say what to run.
@@ -36,9 +37,14 @@ type Options struct {
 	// BadModule: the module is none, on purpose. Start waits neither for one nor
 	// for the sidecars, which are not ready without.
 	BadModule bool
+	// Inspect judges modules; nil does it as the program that ships.
+	Inspect controlplane.Inspect
 	// Relay, if there is one, is given the control plane's xDS address and returns
 	// the one that sidecars connect to instead.
 	Relay func(xds string) (string, error)
+	// InsecureRegistries are those from which the control plane may get modules of
+	// filters although they are on this machine.
+	InsecureRegistries []string
 }
 
 // Mesh is a running mesh.
@@ -47,6 +53,7 @@ type Mesh struct {
 	work      string // state and logs
 	memory    string // the sidecars' run folders
 	xds, join string // host:port of the control plane
+	registry  string // where it serves modules
 	relay     string // where sidecars find xds
 	starter   *starter
 	sidecars  map[mesh.Name]*process
@@ -131,6 +138,9 @@ func (m *Mesh) startControlPlane() (err error) {
 	if m.join, err = freeAddress(m.ctx); err != nil {
 		return err
 	}
+	if m.registry, err = freeAddress(m.ctx); err != nil {
+		return err
+	}
 	m.relay = m.xds
 	if m.options.Relay != nil {
 		if m.relay, err = m.options.Relay(m.xds); err != nil {
@@ -143,8 +153,13 @@ func (m *Mesh) startControlPlane() (err error) {
 	}
 	options := controlplane.Options{
 		Source: m.options.Manifests, State: m.state(), Module: m.options.Programs.Module, Modules: m.modules(),
-		XDS: m.xds, Join: m.join, Status: m.status(), Settings: m.options.Settings,
-		LeafLifetime: ca.DefaultLeafLifetime, Log: slog.New(slog.NewTextHandler(log, nil)),
+		XDS: m.xds, Join: m.join, Registry: m.registry, Status: m.status(), Settings: m.options.Settings,
+		InsecureRegistries: m.options.InsecureRegistries,
+		LeafLifetime:       ca.DefaultLeafLifetime, Log: slog.New(slog.NewTextHandler(log, nil)),
+		Inspect: m.options.Inspect,
+	}
+	if options.Inspect == nil {
+		options.Inspect = inspect.Inspector{Program: m.options.Programs.Wasmesh}.Inspect
 	}
 	m.served = make(chan error, 1)
 	go func() {
@@ -185,7 +200,7 @@ func (m *Mesh) startSidecar(w mesh.Name, token string) error {
 	p, err := m.starter.start("the sidecar of "+w.String(), filepath.Join(dir, "log"), m.options.Programs.Sidecar,
 		[]string{
 			"--join-url", "https://" + m.join, "--xds", m.relay, "--token-file", file,
-			"--state", filepath.Join(dir, "state"), "--run", m.runDir(w), "--modules", m.modules(),
+			"--state", filepath.Join(dir, "state"), "--run", m.runDir(w), "--registry", m.registry,
 			"--envoy", m.options.Programs.Envoy, "--concurrency", "1", "--drain-time", "0s",
 		}, m.cancel)
 	if err == nil {

@@ -41,12 +41,12 @@ type Mesh struct {
 	runs      string       // the file name of the filter module
 	// memory is where sidecars keep their keys while they run: not on a disk if
 	// that can be helped.
-	memory    string
-	envoy     envoy.Envoy
-	cast      []member
-	xds, join string // host:port
-	status    Socket
-	forker    *forker
+	memory              string
+	envoy               envoy.Envoy
+	cast                []member
+	xds, join, registry string // host:port
+	status              Socket
+	forker              *forker
 	// ctx ends when a child ended by itself; the cause says which.
 	ctx    context.Context
 	cancel context.CancelCauseFunc

@@ -19,10 +19,13 @@ func (m *Mesh) startControlPlane() (err error) {
 	if m.join, err = freeAddress(); err != nil {
 		return err
 	}
+	if m.registry, err = freeAddress(); err != nil {
+		return err
+	}
 	p, err := m.run("controlplane", "wasmesh", "controlplane",
 		"--source", m.options.Source, "--state", m.State, "--status", string(m.status),
 		"--module", m.bin(m.runs), "--modules", m.modules(),
-		"--xds", m.xds, "--join", m.join, "--trust-domain", TrustDomain)
+		"--xds", m.xds, "--join", m.join, "--registry", m.registry, "--trust-domain", TrustDomain)
 	if err != nil {
 		return err
 	}
@@ -81,7 +84,7 @@ func (m *Mesh) startSidecar(name mesh.Name) error {
 	}
 	p, err := m.run(name.Name+"-sidecar", "wasmesh-sidecar",
 		"--join-url", "https://"+m.join, "--xds", m.xds, "--token-file", token,
-		"--state", state, "--run", run, "--modules", m.modules(),
+		"--state", state, "--run", run, "--registry", m.registry,
 		"--envoy", m.envoy.Path, "--concurrency", "1",
 		// The applications have ended before: nothing is left to drain.
 		"--drain-time", "100ms")

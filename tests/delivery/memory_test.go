@@ -1,0 +1,65 @@
+package delivery
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/wasmesh/wasmesh/controlplane/mesh"
+)
+
+// memory is what a process holds, in KB.
+type memory struct{ anonymous, resident int }
+
+func (m memory) String() string {
+	return fmt.Sprintf("%.1f MB anonymous, %.1f MB resident", float64(m.anonymous)/1024, float64(m.resident)/1024)
+}
+
+func memoryOf(t *testing.T, pid int) memory {
+	t.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var m memory
+	for line := range strings.Lines(string(status)) {
+		fields := strings.Fields(line)
+		if len(fields) < 2 {
+			continue
+		}
+		n, _ := strconv.Atoi(fields[1])
+		switch fields[0] {
+		case "RssAnon:":
+			m.anonymous = n
+		case "VmRSS:":
+			m.resident = n
+		}
+	}
+	if m.anonymous == 0 || m.resident == 0 {
+		t.Fatalf("process %d has no memory: %s", pid, status)
+	}
+	return m
+}
+
+// envoyOf finds the Envoy that a sidecar started.
+func (s *shop) envoyOf(w mesh.Name) int {
+	s.t.Helper()
+	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", s.SidecarPID(w)))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for _, task := range tasks {
+		children, err := os.ReadFile(task)
+		if err != nil {
+			continue // the thread has ended
+		}
+		if pid, err := strconv.Atoi(strings.TrimSpace(string(children))); err == nil {
+			return pid
+		}
+	}
+	s.t.Fatalf("the sidecar of %s has no child", w)
+	return 0
+}
