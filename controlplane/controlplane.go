@@ -68,6 +68,8 @@ func Run(ctx context.Context, o Options) error {
 	}
 	server := serve.New(o.Log)
 	p := &plane{options: o, source: files.NewSource(o.Source), modules: modules, server: server, authority: authority}
+	// Who asks before there is anything to serve is told when there is.
+	p.catalog.Store(&catalog{replaced: make(chan struct{})})
 	p.observed = receive.New(o.Settings.TrustDomain, serve.WorkloadOf, p.accountOf, o.Log)
 	l, err := listen(ctx, o)
 	if err != nil {

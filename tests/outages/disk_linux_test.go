@@ -88,6 +88,8 @@ func TestDisksThatFill(t *testing.T) {
 	if again := strings.Count(s.log(callerSidecar), "could not be kept"); again > kept {
 		t.Errorf("there is room, and the credential could not be kept")
 	}
+	s.allow(allowedPath)
+	s.must(applyTimeout, "an edit after the first certificates have ended", answers("/extra", http.StatusForbidden))
 	l.stop()
 	c := l.between(l.began, time.Now())
 	t.Logf("while disks were full and after: %v", c)
