@@ -9,7 +9,7 @@ TINYGO ?=
 LIGHT = bin/mesh-tinygo.wasm
 JUDGED = $(if $(TINYGO),$(LIGHT),$(MODULE))
 
-.PHONY: all build module modules envoy demo demo-check test outages conformance identity check bench lightness swaps fuzz fuzz-long fuzz-mutants clean
+.PHONY: all build module modules envoy demo demo-check test outages conformance identity edits check bench lightness swaps fuzz fuzz-long fuzz-mutants clean
 
 # How long each decoder is fuzzed; how many cases the long comparison has, and
 # that wazero sees the cases of every nth world.
@@ -54,6 +54,11 @@ conformance: modules
 # Certificates that live longer, and more handshakes, than in make test.
 identity: modules
 	cd tests/identity && $(if $(TINYGO),WASMESH_MODULE=$(CURDIR)/$(LIGHT)) $(GO) test -count=1 -v -timeout 20m -args -life 2m -rate 500
+
+# How long 200 edits take from the file to Envoy, and that 99 of 100 take 250 ms
+# at most. On a quiet machine.
+edits: modules
+	cd tests/scope && $(if $(TINYGO),WASMESH_MODULE=$(CURDIR)/$(LIGHT)) $(GO) test -count=1 -v -run 'TestScope/edits' -args -edits 200 -slowest 250ms
 
 check:
 	./.ci/check

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 	"github.com/wasmesh/wasmesh/controlplane/ca"
 	"github.com/wasmesh/wasmesh/controlplane/mesh"
 	"github.com/wasmesh/wasmesh/controlplane/smi"
+	"github.com/wasmesh/wasmesh/controlplane/status"
 	"github.com/wasmesh/wasmesh/examples/bookstore/demo"
 	"github.com/wasmesh/wasmesh/filters/policy"
 	"github.com/wasmesh/wasmesh/injector/envoy"
@@ -49,6 +51,7 @@ func runControlPlane(ctx context.Context, args []string, _, stderr io.Writer) er
 	f.StringVar(&o.Registry, "registry", "127.0.0.1:15013", "address at which sidecars fetch modules")
 	f.StringVar(&o.Status, "status", "", "Unix socket that tells the state (default STATE/status.sock)")
 	f.DurationVar(&o.LeafLifetime, "leaf-lifetime", ca.DefaultLeafLifetime, "life of a workload's certificate")
+	f.Var((*list)(&o.InsecureRegistries), "insecure-registry", "host:port of a registry that may be on this machine and is spoken to in the clear; may be repeated")
 	meshFlags(f, &o.Settings)
 	if _, err := parse(f, args); err != nil {
 		return err
@@ -96,14 +99,24 @@ func runToken(_ context.Context, args []string, stdout, stderr io.Writer) error 
 func runStatus(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	f := flags("status", stderr)
 	socket := f.String("status", filepath.Join(defaultState, "status.sock"), "the control plane's Unix socket")
+	output := f.String("o", "text", "text or json")
 	if _, err := parse(f, args); err != nil {
 		return err
+	}
+	if *output != "text" && *output != "json" {
+		return fmt.Errorf("-o %q is neither text nor json", *output)
 	}
 	var s controlplane.Status
 	if err := askControlPlane(ctx, *socket, "/status", &s); err != nil {
 		return err
 	}
-	return printJSON(stdout, s)
+	if *output == "json" {
+		return printJSON(stdout, s)
+	}
+	width, terminal := demo.Width(stdout)
+	look := status.Look{Width: width, Now: time.Now(), Colour: terminal && os.Getenv("NO_COLOR") == ""}
+	_, err := fmt.Fprint(stdout, s.Text(look))
+	return err
 }
 
 // overSocket is a client whose every request goes to one Unix socket.

@@ -49,6 +49,9 @@ type Options struct {
 	Settings smi.Settings
 	// LeafLifetime is how long a workload's certificate lives.
 	LeafLifetime time.Duration
+	// InsecureRegistries are those, host:port, that may be on this machine and are
+	// spoken to in the clear.
+	InsecureRegistries []string
 	// Now is the authority's clock; time.Now if nil.
 	Now func() time.Time
 	Log *slog.Logger
@@ -67,8 +70,10 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	server := serve.New(o.Log)
-	p := &plane{options: o, source: files.NewSource(o.Source), modules: modules, server: server, authority: authority}
-	// Who asks before there is anything to serve is told when there is.
+	p := &plane{
+		options: o, source: files.NewSource(o.Source), modules: modules, server: server, authority: authority,
+		images: newImages(puller{manifests: o.Source, insecure: o.InsecureRegistries, store: modules.store, known: filepath.Join(o.State, "images")}.get, o.Log),
+	}
 	p.catalog.Store(&catalog{replaced: make(chan struct{})})
 	p.observed = receive.New(o.Settings.TrustDomain, serve.WorkloadOf, p.accountOf, o.Log)
 	l, err := listen(ctx, o)

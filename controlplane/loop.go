@@ -20,9 +20,13 @@ type plane struct {
 	options Options
 	source  *files.Source
 	modules *keeper
-	server  *serve.Server
+	// images are where users' filters come from.
+	images *images
+	server *serve.Server
 	// authority is safe for concurrent use.
 	authority *ca.Authority
+	// shapes are what modules of filters call and answer, by digest.
+	shapes map[string][]string
 	// observed is what sidecars saw; it has a lock of its own.
 	observed *receive.Receiver
 	// good is what the snapshot was made of.
@@ -38,6 +42,7 @@ type plane struct {
 // input: there is one work key, and the queue of length one is the debouncer.
 func (p *plane) loop(ctx context.Context, changed chan struct{}) error {
 	defer p.modules.close()
+	defer p.images.close()
 	for {
 		if err := p.reload(ctx, changed); err != nil {
 			return err
@@ -67,7 +72,8 @@ func (p *plane) reload(ctx context.Context, changed chan<- struct{}) error {
 	problems = append(problems, more...)
 	p.good = good
 	p.snapshot.Store(snapshot)
-	problems = append(problems, p.modules.step(ctx, []candidate{ownCandidate(p.options.Module, snapshot)}, changed)...)
+	wanted := append([]candidate{ownCandidate(p.options.Module, snapshot)}, p.filterCandidates(ctx, snapshot, changed)...)
+	problems = append(problems, p.modules.step(ctx, wanted, changed)...)
 	settings := p.settings(p.modules.book.Serving)
 	digest := settings.Module
 	p.digest.Store(&digest)
@@ -83,7 +89,9 @@ func (p *plane) reload(ctx context.Context, changed chan<- struct{}) error {
 
 // settings are what the mesh shares when those modules serve.
 func (p *plane) settings(serving map[string]modules.Use) xds.Settings {
-	return xds.Settings{Module: serving[ownModule.String()].Digest, LeafLifetime: p.options.LeafLifetime}
+	return xds.Settings{
+		Module: serving[ownModule.String()].Digest, LeafLifetime: p.options.LeafLifetime, Filters: p.attached(serving),
+	}
 }
 
 // tell logs each problem when it appears, once.

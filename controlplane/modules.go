@@ -71,7 +71,7 @@ func openKeeper(dir, state string, look Inspect, log *slog.Logger) (*keeper, err
 		return nil, err
 	}
 	if look == nil {
-		look = module.Inspect
+		look = inspect.InProcess
 	}
 	k := &keeper{
 		store: s, lastGood: filepath.Join(state, lastGoodFile), inspect: look, log: log,
@@ -130,6 +130,7 @@ func (k *keeper) step(ctx context.Context, wanted []candidate, again chan<- stru
 		}
 		k.judged(<-k.found)
 	}
+	k.restore(wanted)
 	var later time.Duration
 	if k.book, later = k.book.Flip(time.Now()); later > 0 {
 		k.wake(later, again)
@@ -217,6 +218,20 @@ func (k *keeper) admit(c candidate) {
 		return
 	}
 	k.book = next
+}
+
+// restore puts back what was good and is gone from the folder.
+func (k *keeper) restore(wanted []candidate) {
+	for _, c := range wanted {
+		good, has := k.book.Good[c.Name()]
+		if !has || !good.Equal(c.Use) || k.store.Exists(c.Use.Digest) {
+			continue
+		}
+		k.log.Warn("a module that is good was gone from its folder; putting it back", "module", c.Use.Digest)
+		if _, err := k.store.Put(c.wasm); err != nil {
+			k.log.Error("it cannot be put back", "cause", err)
+		}
+	}
 }
 
 func (k *keeper) wake(after time.Duration, again chan<- struct{}) {

@@ -214,3 +214,14 @@ func TestAFolderThatCannotBeWrittenIsTriedAgain(t *testing.T) {
 	}
 	d.until("the better one", func(p []mesh.Problem) bool { return d.serves("better") && len(p) == 0 })
 }
+
+func TestAModuleThatWasTakenAwayIsPutBack(t *testing.T) {
+	d := newDesk(t)
+	d.give("good")
+	if err := os.Remove(d.store.Path(store.Digest([]byte("good")))); err != nil {
+		t.Fatal(err)
+	}
+	if d.look(); !d.store.Has(store.Digest([]byte("good"))) {
+		t.Error("it is gone still")
+	}
+}

@@ -13,7 +13,8 @@ import (
 )
 
 // catalog is what each sidecar may fetch: what its configuration names now, and
-// what it will name next. It never changes; another takes its place.
+// what it will name next. It never changes; another takes its place. The first
+// has no snapshot: nothing is known yet.
 type catalog struct {
 	snapshot *mesh.Snapshot
 	settings []xds.Settings
@@ -34,11 +35,11 @@ func (p *plane) list(s *mesh.Snapshot, b modules.Book) {
 }
 
 // references tells the registry what a workload may fetch.
-func (p *plane) references(workload string) ([]string, <-chan struct{}) {
+func (p *plane) references(workload string) (digests []string, known bool, changed <-chan struct{}) {
 	c := p.catalog.Load()
 	name, ok := mesh.ParseName(workload)
-	if !ok || c == nil {
-		return nil, nil
+	if !ok || c.snapshot == nil {
+		return nil, false, c.replaced
 	}
 	found := map[string]bool{}
 	for _, settings := range c.settings {
@@ -46,7 +47,7 @@ func (p *plane) references(workload string) ([]string, <-chan struct{}) {
 			found[digest] = true
 		}
 	}
-	return slices.Sorted(maps.Keys(found)), c.replaced
+	return slices.Sorted(maps.Keys(found)), true, c.replaced
 }
 
 // member is the workload of a verified certificate.

@@ -14,28 +14,16 @@ import (
 
 	"github.com/wasmesh/wasmesh/controlplane/mesh"
 	"github.com/wasmesh/wasmesh/controlplane/observe"
-	"github.com/wasmesh/wasmesh/controlplane/serve"
 	"github.com/wasmesh/wasmesh/controlplane/smi"
+	"github.com/wasmesh/wasmesh/controlplane/status"
 	"github.com/wasmesh/wasmesh/filters/policy"
 )
 
 // Status is the control plane's state for people and scripts.
-type Status struct {
-	// Module is the digest of the filter module in use; empty if there is none.
-	Module   string
-	Problems []string
-	// Relaxed are the namespaces that are not closed yet.
-	Relaxed []Relaxed
-	Proxies []serve.Proxy
-}
+type Status = status.Status
 
-// Relaxed is a namespace that lets pass what its policy does not allow, or lets
-// callers without a sidecar in.
-type Relaxed struct {
-	Namespace string
-	Mode      policy.Mode
-	Plaintext bool
-}
+// Relaxed is a namespace that is not closed yet.
+type Relaxed = status.Relaxed
 
 // relaxed lists such namespaces, sorted: all workloads of one are alike.
 func relaxed(s *mesh.Snapshot) []Relaxed {
@@ -71,10 +59,16 @@ func (p *plane) statusHandler() http.Handler {
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) {
 		s := Status{Proxies: p.server.Proxies(), Problems: []string{}}
 		if snapshot := p.snapshot.Load(); snapshot != nil {
-			s.Relaxed = relaxed(snapshot)
+			s.Relaxed, s.Workloads = relaxed(snapshot), status.WorkloadsOf(snapshot)
 		}
 		if digest := p.digest.Load(); digest != nil {
 			s.Module = *digest
+		}
+		if c := p.catalog.Load(); c != nil {
+			s.Filters = map[string]string{}
+			for name, a := range c.settings[0].Filters {
+				s.Filters[name.String()] = a.Module
+			}
 		}
 		if problems := p.problems.Load(); problems != nil {
 			for _, problem := range *problems {

@@ -54,8 +54,10 @@ func FuzzJoinRequest(f *testing.F) {
 	f.Add(joinPath, `{"token":"wmjoin1.a.b.c","csr":"`+request+`"}`)
 	f.Add(renewPath, `{"workload":"shop/buyer","renewal":"`+newSecret()+`","csr":"`+request+`"}`)
 	f.Add(renewPath, `{"workload":"../x","csr":"-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----"}`)
+	f.Add(rootsPath, `{"workload":"shop/buyer","renewal":"`+newSecret()+`","holds":{"trusts":["x"],"signer":"y"}}`)
+	f.Add(rootsPath, `{"workload":"shop/buyer","holds":{"trusts":["1","2","3","4","5"]}}`)
 	f.Fuzz(func(t *testing.T, path, body string) {
-		if path != joinPath {
+		if path != joinPath && path != rootsPath {
 			path = renewPath
 		}
 		w := httptest.NewRecorder()

@@ -39,6 +39,16 @@ type Holding struct {
 	Signer string   `json:"signer"`
 }
 
+// plausible bounds what a caller has us keep.
+func (h Holding) plausible() bool {
+	long := func(print string) bool { return len(print) > len(fingerprint(nil)) }
+	return len(h.Trusts) <= maxEarlier && !slices.ContainsFunc(h.Trusts, long) && !long(h.Signer)
+}
+
+// maxHoldings bounds what is kept of workloads that came and went. Beyond it
+// everything is forgotten: those that are there tell again.
+const maxHoldings = 100_000
+
 // Root is a root as an operator sees it.
 type Root struct {
 	Name        string    `json:"name"`
@@ -201,6 +211,9 @@ func (a *Authority) Note(workload mesh.Name, renewal string, holds Holding) erro
 	defer a.mu.Unlock()
 	if _, _, err := a.prove(workload, renewal); err != nil {
 		return err
+	}
+	if len(a.holdings) >= maxHoldings {
+		clear(a.holdings)
 	}
 	a.holdings[workload] = holds
 	return nil

@@ -142,6 +142,12 @@ func TestHoldingNeedsTheCredential(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	long := strings.Repeat("x", 44)
+	for _, holds := range []Holding{{Signer: long}, {Trusts: []string{long}}, {Trusts: make([]string, maxEarlier+1)}} {
+		if _, _, err := at(base).Roots(context.Background(), m, holds); !errors.Is(err, ErrRefused) {
+			t.Errorf("%v is kept: %v", holds, err)
+		}
+	}
 	m.Renewal = newSecret()
 	if _, _, err := at(base).Roots(context.Background(), m, Holding{Signer: "x"}); !errors.Is(err, ErrRefused) {
 		t.Errorf("got %v", err)

@@ -225,7 +225,7 @@ func (e *endpoint) roots(body []byte) (any, mesh.Name, error) {
 		return nil, mesh.Name{}, fmt.Errorf("%w: %w", errRequest, err)
 	}
 	workload, ok := mesh.ParseName(in.Workload)
-	if _, err := Label(workload, KindWorkload); !ok || err != nil || len(in.Holds.Trusts) > maxEarlier {
+	if _, err := Label(workload, KindWorkload); !ok || err != nil || !in.Holds.plausible() {
 		return nil, mesh.Name{}, refuse("malformed question for roots")
 	}
 	if err := e.authority.Note(workload, in.Renewal, in.Holds); err != nil {

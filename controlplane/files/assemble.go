@@ -32,6 +32,8 @@ func assemble(entries []entry) smi.Objects {
 			out.Namespaces = append(out.Namespaces, o)
 		case *v1alpha1.Workload:
 			out.Workloads = append(out.Workloads, o)
+		case *v1alpha1.WasmFilter:
+			out.WasmFilters = append(out.WasmFilters, o)
 		}
 	}
 	return out

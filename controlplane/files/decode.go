@@ -23,6 +23,9 @@ type decoder struct {
 	unread   []unread
 	problems []located
 	seen     map[mesh.Object]position
+	// before and now are the memories of the last reading and of this one; nil
+	// where nobody reads again.
+	before, now memory
 	// lines of the file that is being decoded.
 	lines int
 	// tolerated is how many problems there may be before the file is given up.
@@ -54,7 +57,7 @@ func (d *decoder) file(path string, text []byte) {
 	d.lines = 1 + bytes.Count(bytes.TrimSuffix(text, []byte("\n")), []byte("\n"))
 	d.tolerated = first + maxProblems
 	for _, doc := range documents(text) {
-		if d.document(path, doc); d.givesUp() {
+		if d.remembered(path, doc); d.givesUp() {
 			at := position{file: path, line: doc.offset + 1}
 			d.fail(at, unread{}, fmt.Sprintf("the file already has %d problems; from here on it is not read.", maxProblems), "Check that it is a manifest.")
 			break

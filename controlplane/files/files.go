@@ -68,11 +68,14 @@ type unread struct {
 // folder that cannot be listed, or that is far too large, is an error; all
 // that is wrong inside is a Problem.
 func Load(dir string) (Loaded, error) {
+	return loadInto(dir, decoder{})
+}
+
+func loadInto(dir string, d decoder) (Loaded, error) {
 	paths, err := manifests(dir)
 	if err != nil {
 		return Loaded{}, err
 	}
-	var d decoder
 	for _, path := range paths {
 		text, err := read(path)
 		if err != nil {

@@ -49,6 +49,7 @@ func kinds() []kind {
 		{smi.KindTrafficSplit, "split.smi-spec.io", []string{"v1alpha4", "v1alpha3", "v1alpha2", "v1alpha1"}, func() manifest { return new(split.TrafficSplit) }, tolerateWeights, false},
 		{smi.KindNamespace, "", []string{"v1"}, func() manifest { return new(corev1.Namespace) }, nil, true},
 		{smi.KindWorkload, "wasmesh.io", []string{"v1alpha1"}, func() manifest { return new(v1alpha1.Workload) }, nil, false},
+		{smi.KindWasmFilter, "wasmesh.io", []string{"v1alpha1"}, func() manifest { return new(v1alpha1.WasmFilter) }, nil, false},
 	}
 }
 

@@ -14,6 +14,7 @@ type Source struct {
 	dir     string
 	reloads int64
 	entries []entry
+	memory  memory
 	// since says in which reload an object appeared.
 	since map[mesh.Object]int64
 }
@@ -33,10 +34,12 @@ func NewSource(dir string) *Source {
 // only serve to compare, count the reloads of this source from 1970 on, one
 // second each.
 func (s *Source) Reload() (smi.Objects, []mesh.Problem, error) {
-	loaded, err := Load(s.dir)
+	now := memory{}
+	loaded, err := loadInto(s.dir, decoder{before: s.memory, now: now})
 	if err != nil {
 		return assemble(s.entries), nil, err
 	}
+	s.memory = now
 	s.reloads++
 	entries := append(loaded.entries, kept(s.entries, loaded)...)
 	since := make(map[mesh.Object]int64, len(entries))

@@ -138,6 +138,8 @@ type Workload struct {
 	// Grace lets callers without a sidecar in: plaintext, about which the policy
 	// cannot say anything, passes unasked (smi-rules 35).
 	Grace bool
+	// Filters are what requests pass before the policy judges them, in this order.
+	Filters []Filter
 }
 
 // WorkloadPort is a port the application listens on: the container port.

@@ -50,11 +50,21 @@ type Proxy struct {
 	// Settled is true when it has acknowledged everything it should have. Whether
 	// a policy runs is told by the filter itself, not by an acknowledgement.
 	Settled bool
+	// Waiting are the resources of its current step that it has not acknowledged.
+	Waiting []Resource
+	// Module is the digest of the filter module in what it acknowledged last, empty
+	// if its workload has no port that a filter judges.
+	Module string
+	// Expires is when the certificate of its stream ends.
+	Expires time.Time
 	// Sent counts the bytes of all responses on its stream.
 	Sent uint64
 	// Refusals are the types whose last answer was a NACK.
 	Refusals []Refusal
 }
+
+// Resource names one, by its type URL and its own name.
+type Resource struct{ Type, Name string }
 
 // Refusal is a NACK. The proxy goes on with what it had.
 type Refusal struct {

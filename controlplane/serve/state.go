@@ -19,7 +19,9 @@ import (
 // state is everything the loop knows.
 type state struct {
 	// mesh builds what proxies should have; nil until something is published.
-	mesh    *xds.Mesh
+	mesh *xds.Mesh
+	// module is the digest that what mesh builds names.
+	module  string
 	streams map[string]*stream
 	log     *slog.Logger
 	// soonest is when the next offer is due; zero: none is.
@@ -47,7 +49,9 @@ type stream struct {
 	// told after every answer of any proxy.
 	reached bool
 	// bytes counts what was sent.
-	bytes uint64
+	bytes   uint64
+	module  string
+	expires time.Time
 	// sent are the responses of a type that have no answer yet, oldest first: a
 	// proxy may be sent a second one before it has answered the first.
 	sent     map[string][]delivery
@@ -76,7 +80,7 @@ type published struct {
 }
 
 func (e published) apply(ctx context.Context, s *state) error {
-	s.mesh = xds.Prepare(e.snapshot, e.settings, s.mesh)
+	s.mesh, s.module = xds.Prepare(e.snapshot, e.settings, s.mesh), e.settings.Module
 	keys := slices.Sorted(maps.Keys(s.streams))
 	for _, key := range keys {
 		s.aim(key)
@@ -107,6 +111,19 @@ func (e opened) apply(ctx context.Context, s *state) error {
 	}
 	s.aim(e.key)
 	return s.pursue(ctx, e.key)
+}
+
+// certified says until when the certificate that opened a stream is good.
+type certified struct {
+	key     string
+	expires time.Time
+}
+
+func (e certified) apply(_ context.Context, s *state) error {
+	if st, ok := s.streams[e.key]; ok {
+		st.expires = e.expires
+	}
+	return nil
 }
 
 type closed struct{ key string }
@@ -259,21 +276,6 @@ func (st *stream) isWaiting() bool {
 		}
 	}
 	return false
-}
-
-// proxies is the state as others may see it.
-func (s *state) proxies() []Proxy {
-	var out []Proxy
-	for _, key := range slices.Sorted(maps.Keys(s.streams)) {
-		st := s.streams[key]
-		p := Proxy{Name: st.proxy, Since: st.since, Sent: st.bytes, Settled: !st.isWaiting() && st.reached}
-		for _, typeURL := range slices.Sorted(maps.Keys(st.refusals)) {
-			p.Refusals = append(p.Refusals, st.refusals[typeURL]...)
-		}
-		p.Settled = p.Settled && len(p.Refusals) == 0
-		out = append(out, p)
-	}
-	return out
 }
 
 func cacheSnapshot(r xds.Resources) (*cache.Snapshot, error) {

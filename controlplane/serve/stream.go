@@ -91,6 +91,9 @@ func (s *Server) intercept(srv any, ss grpc.ServerStream, info *grpc.StreamServe
 		return err
 	}
 	defer s.forget(t.key)
+	if err := s.send(ctx, certified{t.key, expires}); err != nil {
+		return err
+	}
 	return untilExpiry(ctx, func() error { return t.outcome(handle(srv, t)) })
 }
 

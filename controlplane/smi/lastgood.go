@@ -33,6 +33,7 @@ func LastGood(last, next Objects, problems []mesh.Problem) Objects {
 		TrafficSplits:   lastGood(KindTrafficSplit, last.TrafficSplits, next.TrafficSplits, broken),
 		Workloads:       lastGood(KindWorkload, last.Workloads, next.Workloads, broken),
 		Namespaces:      lastGood(KindNamespace, last.Namespaces, next.Namespaces, broken),
+		WasmFilters:     lastGood(KindWasmFilter, last.WasmFilters, next.WasmFilters, broken),
 	}
 }
 
@@ -78,6 +79,8 @@ func withNewGrants(good, next Objects) Objects {
 	good.TrafficTargets = addNew(good.TrafficTargets, next.TrafficTargets)
 	good.HTTPRouteGroups = addNew(good.HTTPRouteGroups, next.HTTPRouteGroups)
 	good.TCPRoutes = addNew(good.TCPRoutes, next.TCPRoutes)
+	// Nor does a filter, and one that is meant to deny must not be missing.
+	good.WasmFilters = addNew(good.WasmFilters, next.WasmFilters)
 	return good
 }
 

@@ -30,6 +30,7 @@ const (
 	KindTrafficSplit   = "TrafficSplit"
 	KindWorkload       = "Workload"
 	KindNamespace      = "Namespace"
+	KindWasmFilter     = "WasmFilter"
 )
 
 // Objects is everything that the mesh is described by, whatever the source. An
@@ -44,13 +45,14 @@ type Objects struct {
 	TrafficSplits   []*split.TrafficSplit
 	Workloads       []*v1alpha1.Workload
 	// Namespaces are needed only for their labels; one that is not listed has none.
-	Namespaces []*corev1.Namespace
+	Namespaces  []*corev1.Namespace
+	WasmFilters []*v1alpha1.WasmFilter
 }
 
 // Len returns the number of objects.
 func (o Objects) Len() int {
 	return len(o.Services) + len(o.ServiceAccounts) + len(o.TrafficTargets) + len(o.HTTPRouteGroups) +
-		len(o.TCPRoutes) + len(o.TrafficSplits) + len(o.Workloads) + len(o.Namespaces)
+		len(o.TCPRoutes) + len(o.TrafficSplits) + len(o.Workloads) + len(o.Namespaces) + len(o.WasmFilters)
 }
 
 // Settings hold for the whole mesh.
@@ -78,6 +80,7 @@ func snapshot(objects Objects, settings Settings, p patterns) (*mesh.Snapshot, [
 	r := newResolver(objects, settings, p)
 	r.namespaces()
 	instances := r.workloads()
+	r.filters(instances)
 	services := r.services(instances)
 	r.routeGroups = r.groups()
 	out := &mesh.Snapshot{
@@ -130,6 +133,7 @@ func newResolver(objects Objects, settings Settings, p patterns) *resolver {
 		TrafficSplits:   oldestFirst(objects.TrafficSplits),
 		Workloads:       oldestFirst(objects.Workloads),
 		Namespaces:      oldestFirst(objects.Namespaces),
+		WasmFilters:     oldestFirst(objects.WasmFilters),
 	}
 	return r
 }

@@ -47,6 +47,8 @@ type Settings struct {
 	// LeafLifetime is how long a workload's certificate lives. Connections to
 	// other sidecars are renewed well before the certificate behind them ends.
 	LeafLifetime time.Duration
+	// Filters are those of users that can run.
+	Filters map[mesh.Name]Attached
 }
 
 // Build returns the resources of one proxy. A proxy that the snapshot does not

@@ -28,6 +28,7 @@ func (b *builder) inbound() {
 
 // filters makes what the sidecar discovers by name: all that names a module.
 func (b *builder) filters() {
+	b.attach()
 	if b.settings.Module == "" || len(b.workload.Ports) == 0 {
 		return
 	}
@@ -68,7 +69,7 @@ func (b *builder) inboundListener(port mesh.WorkloadPort, name string) *listener
 		FilterChains:     []*listenerv3.FilterChain{chain},
 	}
 	if b.workload.Grace {
-		admitPlaintext(listener, port, name)
+		b.admitPlaintext(listener, port, name)
 	}
 	return listener
 }
@@ -84,7 +85,7 @@ func (b *builder) inboundManager(port mesh.WorkloadPort, name string) *hcmv3.Htt
 		AllowConnect: true,
 	}
 	manager.RouteSpecifier = toApplication(name)
-	manager.HttpFilters = []*hcmv3.HttpFilter{discoveredAccess(), sanitizer(), routerFilter()}
+	manager.HttpFilters = append(b.attachedFilters(), discoveredAccess(), sanitizer(), routerFilter())
 	observeHTTP(manager, port.Port)
 	return manager
 }

@@ -18,7 +18,8 @@ const silence = time.Second
 // admitPlaintext lets callers without a sidecar in beside those of the mesh
 // (smi-rules 35). Mesh TLS is told from an application's own by the protocol's
 // name. The policy is not asked: it has nobody to speak of.
-func admitPlaintext(l *listenerv3.Listener, port mesh.WorkloadPort, name string) {
+// The filters of users are, if it is HTTP.
+func (b *builder) admitPlaintext(l *listenerv3.Listener, port mesh.WorkloadPort, name string) {
 	l.FilterChains[0].FilterChainMatch = &listenerv3.FilterChainMatch{
 		TransportProtocol: "tls", ApplicationProtocols: []string{protocolName},
 	}
@@ -45,7 +46,7 @@ func admitPlaintext(l *listenerv3.Listener, port mesh.WorkloadPort, name string)
 	manager := connectionManager("plaintext|" + name)
 	manager.CodecType = hcmv3.HttpConnectionManager_AUTO
 	manager.RouteSpecifier = toApplication(name)
-	manager.HttpFilters = []*hcmv3.HttpFilter{sanitizer(), routerFilter()}
+	manager.HttpFilters = append(b.attachedFilters(), sanitizer(), routerFilter())
 	observeHTTP(manager, port.Port)
 	l.DefaultFilterChain = &listenerv3.FilterChain{
 		Name:    "plaintext",

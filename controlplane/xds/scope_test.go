@@ -96,7 +96,11 @@ func TestMessagesAreKept(t *testing.T) {
 	edited := opaqueShop()
 	edited.Splits[0].Backends[0].Weight = 51
 	second := Prepare(edited, settings(), first)
-	second.Build(name("shop/store-v1"))
+	for n, m := range second.Build(name("shop/store-v1"))[ListenerType] {
+		if !proto.Equal(m, Build(edited, name("shop/store-v1"), settings())[ListenerType][n]) {
+			t.Errorf("shop/store-v1 is given another's %s", n)
+		}
+	}
 	after := second.Build(name("shop/caller"))
 	n := 0
 	for typeURL, byName := range after {

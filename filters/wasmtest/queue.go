@@ -99,6 +99,14 @@ func (p *Proxy) nextReady(vm *VM) (readiness, bool) {
 	return r, true
 }
 
+// forget drops the notes for a VM that is closed. Its queues stay, as another
+// VM may have resolved them.
+func (p *Proxy) forget(vm *VM) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.ready = slices.DeleteFunc(p.ready, func(r readiness) bool { return r.vm == vm })
+}
+
 // hearQueues tells the guest of everything put into its queues, once for each
 // item, as the worker's event loop does after the callback that put it there.
 // A guest that feeds its own queue without end is cut off here.

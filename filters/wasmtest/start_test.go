@@ -94,6 +94,15 @@ func TestMemoryIsBounded(t *testing.T) {
 	}
 }
 
+func TestMemoryGrowthIsSeen(t *testing.T) {
+	p := startProbe(t, wasmtest.Options{})
+	before := p.VM().MemoryBytes()
+	request(t, p, "reserve 20")
+	if after := p.VM().MemoryBytes(); before == 0 || after-before < 20<<20 {
+		t.Errorf("from %d to %d bytes", before, after)
+	}
+}
+
 func TestPluginsOfOneVM(t *testing.T) {
 	ctx := t.Context()
 	p := startProbe(t, wasmtest.Options{}, "tick 1000", "wait")

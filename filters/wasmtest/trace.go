@@ -19,7 +19,7 @@ type HostCall struct {
 // HostCalls counts host calls by callback and name. Give its Count method to
 // [Options.OnHostCall]; the zero value is ready. What a guest asks of the host
 // is most of what it costs in Envoy, so a test that pins these numbers is a
-// budget.
+// budget. It belongs to the goroutine of its VM.
 type HostCalls struct{ counts map[string]map[string]int }
 
 // Count adds one call.

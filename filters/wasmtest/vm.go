@@ -130,6 +130,7 @@ func (vm *VM) Close(ctx context.Context) error {
 	for _, p := range append([]*Plugin{}, vm.plugins...) {
 		p.shutdown(ctx)
 	}
+	vm.options.Proxy.forget(vm)
 	vm.in.fail(ErrClosed)
 	return vm.in.close(ctx)
 }

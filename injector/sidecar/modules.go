@@ -22,7 +22,9 @@ const (
 	newsWait = 45 * time.Second
 	// firstModules bounds what Envoy's start waits for modules. Without them it
 	// starts all the same, and denies.
-	firstModules  = 10 * time.Second
+	firstModules = 10 * time.Second
+	// firstWait is for a control plane that is starting too.
+	firstWait     = 5 * time.Second
 	firstFetch    = 200 * time.Millisecond
 	slowestFetch  = 10 * time.Second
 	modulesFolder = "modules" // of the state folder
@@ -81,7 +83,7 @@ func (p *prefetcher) repeat(ctx context.Context, once bool) {
 	for ctx.Err() == nil {
 		wait := newsWait
 		if once {
-			wait = 0
+			wait = firstWait
 		}
 		fetched, err := p.fetcher.Once(ctx, wait)
 		for _, digest := range fetched {

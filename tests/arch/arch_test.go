@@ -74,6 +74,7 @@ var layers = []struct {
 	{"controlplane/xds", []string{"controlplane/mesh", "controlplane/observe", "filters/"}},
 	{"controlplane/door", nil},
 	{"controlplane/serve", []string{"controlplane/door", "controlplane/mesh", "controlplane/xds", "filters/identity"}},
+	{"controlplane/status", []string{"controlplane/mesh", "controlplane/serve", "controlplane/xds", "filters/policy"}},
 	{"controlplane/files", []string{"controlplane/mesh", "controlplane/smi", "controlplane/apis/"}},
 	{"controlplane/check", []string{"controlplane/mesh", "controlplane/smi", "controlplane/files"}},
 	{"controlplane/explain", []string{"controlplane/mesh", "filters/policy"}},

@@ -12,7 +12,8 @@ import (
 // A control plane that starts with a bad module says so and serves none, and the
 // Envoys that start with it deny.
 func TestControlPlaneStartsWithoutAGoodModule(t *testing.T) {
-	said := table{t: t, what: "at cold start"}
+	var said table
+	defer func() { said.print(t) }()
 	for _, v := range badModules(t) {
 		t.Run(v.name, func(t *testing.T) {
 			s := openShop(t, func(s *shop, o *rig.Options) {

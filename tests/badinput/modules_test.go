@@ -17,7 +17,8 @@ func TestBadModuleUpdatesLeaveTheOldOneServing(t *testing.T) {
 	bad, other := badModules(t), otherModule(t)
 	old := registry.Digest(goodModule(t))
 	l := s.startLoad()
-	said := table{t: t, what: "as an update"}
+	var said table
+	defer func() { said.print(t) }()
 	for _, v := range bad {
 		s.putModule(v.wasm)
 		s.problem(moduleTimeout, "Module wasmesh/filter", v.cause, "the module before it keeps serving", s.module)

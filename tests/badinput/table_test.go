@@ -2,45 +2,47 @@ package badinput
 
 import (
 	"context"
+	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 
 	"github.com/wasmesh/wasmesh/controlplane/mesh"
 )
 
-// table prints what became of each kind of bad module, for people.
-type table struct {
-	t      *testing.T
-	what   string
-	headed bool
+// table says what became of each kind of bad module, for people.
+type table struct{ rows []string }
+
+// print shows it as one.
+func (w *table) print(t *testing.T) {
+	t.Logf("\n%s\n%s", fmt.Sprintf(tableRow, "module", "the control plane refused it as", "buyer's Envoy", "store's Envoy", "a request"), strings.Join(w.rows, "\n"))
 }
 
-// row looks at real Envoys, and fails where one heard of the module or has
-// ended.
+const tableRow = "%-18s | %-32s | %-13s | %-13s | %s"
+
+// row looks at real Envoys, and fails where one heard of the module.
 func (w *table) row(v variant, s *shop) {
 	s.t.Helper()
-	if !w.headed {
-		w.headed = true
-		s.t.Logf("%-16s | %-22s | %-22s | %-22s | answer", "module "+w.what, "control plane", "buyer's Envoy", "store's Envoy")
-	}
-	var said []string
+	said := map[mesh.Name]string{}
 	for _, proxy := range []mesh.Name{buyer, store} {
-		stats, err := s.Stats(s.t.Context(), proxy, `(update_rejected|config_fail)$`)
+		stats, err := s.Stats(s.t.Context(), proxy, `extension_config_discovery.*update_rejected$`)
 		if err != nil {
 			s.t.Fatal(err)
 		}
-		refused := uint64(0)
-		for _, n := range stats {
-			refused += n
+		if proxy == store && len(stats) == 0 {
+			s.t.Errorf("%s: the Envoy of %s has no place for a filter", v.name, proxy)
 		}
-		if refused > 0 || len(stats) == 0 {
-			s.t.Errorf("%s: the Envoy of %s refused %d updates (%v)", v.name, proxy, refused, stats)
+		said[proxy] = "never told"
+		for name, n := range stats {
+			if n > 0 {
+				said[proxy] = "refused it"
+				s.t.Errorf("%s: the Envoy of %s heard of it: %s is %d", v.name, proxy, name, n)
+			}
 		}
-		said = append(said, "heard nothing of it")
 	}
 	status, err := s.ask(context.Background(), buyer, store, "/books")
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	s.t.Logf("%-16s | %-22s | %-22s | %-22s | %d %s", v.name, "refused: "+v.cause, said[0], said[1], status, http.StatusText(status))
+	w.rows = append(w.rows, fmt.Sprintf(tableRow, v.name, v.cause, said[buyer], said[store], fmt.Sprint(status, " ", http.StatusText(status))))
 }

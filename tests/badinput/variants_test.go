@@ -2,6 +2,7 @@ package badinput
 
 import (
 	"bytes"
+	"encoding/binary"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -28,11 +29,13 @@ func goodModule(t *testing.T) []byte {
 }
 
 // otherModule is as good, and has another digest: it ends with a section that
-// nobody reads.
+// nobody reads. Whatever compiler made it, it is no small file.
 func otherModule(t *testing.T) []byte {
 	t.Helper()
-	const custom, size = 0, 7
-	return append(goodModule(t), custom, size, 5, 'o', 't', 'h', 'e', 'r', 0)
+	const custom, name = 0, "\x05other"
+	section := append([]byte(name), make([]byte, smallFile)...)
+	wasm := binary.AppendUvarint(append(goodModule(t), custom), uint64(len(section)))
+	return append(wasm, section...)
 }
 
 func built(t *testing.T, pkg string, arguments ...string) []byte {
@@ -60,7 +63,7 @@ func badModules(t *testing.T) []variant {
 	garbage := make([]byte, 100_000)
 	_, _ = rand.NewChaCha8([32]byte{7}).Read(garbage) // never fails
 	return []variant{
-		{"empty", nil, "truncated"},
+		{"empty", nil, "does not begin with"},
 		{"truncated", bytes.Clone(good[:len(good)/2]), "truncated"},
 		{"garbage", garbage, "does not begin with"},
 		{"component", []byte("\x00asm\x0d\x00\x01\x00"), "component"},

@@ -24,8 +24,10 @@ func bars(results []result) []string {
 				interval(paired(a.added, b.added, ratio)), "", "1/6 = 0.167")
 		}
 	}
-	if a, b, ok := both(results, hostile, hostileBare); ok {
-		say("A path of 8 KB, in pairs", 1, interval(paired(a.cost, b.cost, less)), " µs", "100 µs")
+	for _, pair := range [][2]string{{hostile, hostileBare}, {long, longBare}} {
+		if a, b, ok := both(results, pair[0], pair[1]); ok {
+			say(pair[0]+", in pairs", 1, interval(paired(a.cost, b.cost, less)), " µs", "100 µs")
+		}
 	}
 	return lines
 }

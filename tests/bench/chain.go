@@ -36,7 +36,11 @@ const (
 )
 
 // hostilePath is as long as a path reasonably gets, and is read in two ways.
-var hostilePath = openPath + strings.Repeat("a/w1q;", 8192/6)
+// longPath is as long and has one.
+var (
+	hostilePath = openPath + strings.Repeat("a/w1q;", 8192/6)
+	longPath    = openPath + strings.Repeat("w1q/", 8192/4)
+)
 
 var workload = mesh.Name{Namespace: namespace, Name: "bookstore"}
 

@@ -155,9 +155,11 @@ func variants(w wire, modules []namedModule, smoke bool, only *regexp.Regexp) []
 	bare := variant{name: "no filter", decider: nobody, principals: 1, patterns: 1}
 	all = slices.DeleteFunc(all, func(v variant) bool { return !only.MatchString(v.name) })
 	all = append([]variant{bare}, all...)
-	if slices.ContainsFunc(all, func(v variant) bool { return v.path == hostilePath }) {
-		bare.name, bare.path = "no filter, path of 8 KB", hostilePath
-		all = append(all, bare)
+	for name, path := range map[string]string{hostileBare: hostilePath, longBare: longPath} {
+		if slices.ContainsFunc(all, func(v variant) bool { return v.path == path }) {
+			bare.name, bare.path = name, path
+			all = append(all, bare)
+		}
 	}
 	for i := range all {
 		all[i].wire = w
@@ -192,11 +194,13 @@ const (
 	smallest    = "wasmesh alone, 10 x 1"
 	thousand    = "wasmesh alone, 1,000 x 1"
 	largest     = "wasmesh alone, 10,000 x 1,000"
-	hostile     = "wasmesh alone, 10,000 x 1,000, path of 8 KB"
+	hostile     = "wasmesh alone, 10,000 x 1,000, hostile path of 8 KB"
+	long        = "wasmesh alone, 10,000 x 1,000, path of 8 KB"
 	nativeList  = "native policy list, 1,000 x 1"
 	nativeEach  = "native policies, 1,000 x 1"
 	nativeTree  = "native matcher tree, 1,000 x 1"
-	hostileBare = "no filter, path of 8 KB"
+	hostileBare = "no filter, hostile path of 8 KB"
+	longBare    = "no filter, path of 8 KB"
 )
 
 // onPlaintext is the decision alone, principals times patterns.
@@ -215,6 +219,7 @@ func onPlaintext(modules []namedModule) []variant {
 		{name: "native matcher tree, 10 x 1", decider: matcherTree, principals: 10, patterns: 1},
 		{name: "wasmesh, 1,000 x 1, counting", decider: accessForm, principals: 1000, patterns: 1, module: ours},
 		{name: hostile, decider: accessOnly, principals: 10000, patterns: 1000, module: ours, path: hostilePath},
+		{name: long, decider: accessOnly, principals: 10000, patterns: 1000, module: ours, path: longPath},
 	}
 	for _, m := range modules[1:] {
 		all = append(all, variant{name: thousand + ", module " + m.name, decider: accessOnly, principals: 1000, patterns: 1, module: m.digest})

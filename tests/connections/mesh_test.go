@@ -12,6 +12,8 @@ import (
 	"github.com/wasmesh/wasmesh/controlplane/files"
 	"github.com/wasmesh/wasmesh/controlplane/mesh"
 	"github.com/wasmesh/wasmesh/controlplane/smi"
+	"github.com/wasmesh/wasmesh/filters/policy"
+	"github.com/wasmesh/wasmesh/filters/traffic"
 	"github.com/wasmesh/wasmesh/tests/rig"
 )
 
@@ -129,11 +131,17 @@ func (n *network) inlet(w mesh.Name, port uint16) string {
 // counted returns what a workload's filters have counted under a series.
 func (n *network) counted(t *testing.T, w mesh.Name, series string) uint64 {
 	t.Helper()
-	stats, err := n.Stats(t.Context(), w, `^wasmcustom\.wasmesh_`)
+	stats, err := n.Stats(t.Context(), w, `^wasm(custom\.wasmesh_|esh\.)`)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return stats["wasmcustom."+series]
+	return stats["wasmcustom."+series] + stats[series]
+}
+
+// unsent is the series under which a caller's own sidecar counts what it does
+// not even try, at a port as it is dialled.
+func unsent(service mesh.Name, port uint16, r policy.Reason) string {
+	return fmt.Sprintf("%s.%s.destination.%s:%d.reason.%s", traffic.ForbiddenScope, traffic.Forbidden, service, port, r)
 }
 
 // counts runs do and wants each series of w to have risen by so much.

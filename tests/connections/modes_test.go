@@ -25,7 +25,7 @@ func (n *network) answers(from, service mesh.Name, port uint16, path string, wan
 // back.
 func testModes(t *testing.T, n *network) {
 	rules := manifests(grant{name: "some", to: "store", sources: []string{"caller"}, ports: []int{7001, 8001}, paths: []string{"/hello$"}})
-	from, to, side := other.String(), store.String(), inner.String()
+	from, to := other.String(), store.String()
 	audited := func(source string, r policy.Reason) string {
 		return traffic.ReasonSeries(traffic.Audited, source, to, string(r))
 	}
@@ -56,12 +56,18 @@ func testModes(t *testing.T, n *network) {
 	for _, s := range steps {
 		n.edit(t, rules+labelled("store", "mode: "+s.label))
 		n.counts(t, store, map[string]uint64{
-			audited(from, policy.ReasonSource): 2 * s.audited, denied(from, policy.ReasonSource): 2 * s.refused,
+			audited(from, policy.ReasonSource): 2 * s.audited, audited(caller.String(), policy.ReasonPort): s.audited,
 			audited(caller.String(), policy.ReasonPath): s.audited, denied(caller.String(), policy.ReasonPath): s.refused,
-			audited(caller.String(), policy.ReasonPort): s.audited, denied(caller.String(), policy.ReasonPort): s.refused,
+			// These are refused before they are sent.
+			denied(from, policy.ReasonSource): 0, denied(caller.String(), policy.ReasonPort): 0,
 		}, func() {
-			n.counts(t, inner, map[string]uint64{traffic.DenialSeries(from, side, string(policy.ReasonPolicy)): 1}, func() {
-				play(s.outcome, s.outcome == http.StatusOK)
+			n.counts(t, other, map[string]uint64{
+				unsent(store, 8001, policy.ReasonSource): s.refused, unsent(store, echoes.dialled, policy.ReasonSource): s.refused,
+				unsent(inner, elsewhere.dialled, policy.ReasonSource): 1,
+			}, func() {
+				n.counts(t, caller, map[string]uint64{unsent(store, greets.dialled, policy.ReasonPort): s.refused}, func() {
+					play(s.outcome, s.outcome == http.StatusOK)
+				})
 			})
 		})
 	}

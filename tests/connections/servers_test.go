@@ -17,10 +17,13 @@ import (
 // rows is how many are copied into a database, or set in one.
 const rows = 5000
 
-// once wants one denial more at the store, for want of anything granted to other.
-func (n *network) once(t *testing.T, do func()) {
+// once wants one denial more of a port of the store, for want of anything granted
+// to other: its own sidecar closes, and the store's hears nothing.
+func (n *network) once(t *testing.T, port uint16, do func()) {
 	t.Helper()
-	n.counts(t, store, map[string]uint64{traffic.DenialSeries(other.String(), store.String(), string(policy.ReasonSource)): 1}, do)
+	n.counts(t, store, map[string]uint64{traffic.DenialSeries(other.String(), store.String(), string(policy.ReasonSource)): 0}, func() {
+		n.counts(t, other, map[string]uint64{unsent(store, port, policy.ReasonSource): 1}, do)
+	})
 }
 
 // testRedis has Redis' own client talk to Redis.
@@ -56,7 +59,7 @@ func testRedis(t *testing.T, n *network) {
 	if got, err := redis(caller, "", "DBSIZE"); err != nil || got != fmt.Sprintf("%d\n", rows+1) {
 		t.Errorf("DBSIZE: %q, %v", got, err)
 	}
-	n.once(t, func() {
+	n.once(t, 6379, func() {
 		if got, err := redis(other, "", "PING"); err == nil || got != "" {
 			t.Errorf("who may not got %q, %v", got, err)
 		}
@@ -99,7 +102,7 @@ func testPostgres(t *testing.T, n *network) {
 	if got, err := psql(caller, "prefer", "SELECT count(*), sum(n) FROM words;"); err != nil || got != fmt.Sprintf("%d|%d\n", rows, rows*(rows-1)/2) {
 		t.Errorf("in another session: %q, %v", got, err)
 	}
-	n.once(t, func() {
+	n.once(t, 5432, func() {
 		if got, err := psql(other, "disable", "SELECT 1;"); err == nil || got != "" {
 			t.Errorf("who may not got %q, %v", got, err)
 		}

@@ -3,9 +3,10 @@ package delivery
 import (
 	"context"
 	"errors"
+	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -113,23 +114,43 @@ func (s *shop) refusals() uint64 {
 	return sum
 }
 
-// A damaged file in the folder is no module: it is fetched again.
+// A damaged file in the folder is no module, and neither is what a control plane
+// hands out in its place: an Envoy that starts with nothing else denies.
 func TestSidecarTrustsNoFileThatItFinds(t *testing.T) {
 	s := openShop(t, nil)
 	wanted := store.Digest(variant(t, 0))
-	path := filepath.Join(s.SidecarModules(seller), wanted+".wasm")
-	if err := os.WriteFile(path, []byte("damaged"), 0o600); err != nil {
-		t.Fatal(err)
+	for _, dir := range []string{s.SidecarModules(seller), s.ModulesFolder()} {
+		if err := os.WriteFile(filepath.Join(dir, wanted+".wasm"), []byte("damaged"), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
+	before := s.seen.Load()
 	if err := s.RestartSidecar(seller); err != nil {
 		t.Fatal(err)
 	}
-	s.must("the store to be ready again", func(ctx context.Context) error { return s.runs(ctx, wanted) })
+	s.sidecarSays("the content is not that of the digest")
+	s.must("the store's Envoy to deny", func(context.Context) error {
+		status, err := once(&http.Transport{DisableKeepAlives: true}, "/books")
+		if err == nil && status != http.StatusForbidden {
+			err = fmt.Errorf("the answer is %d", status)
+		}
+		return err
+	})
+	if seen := s.seen.Load() - before; seen > 0 {
+		t.Errorf("the application saw %d requests", seen)
+	}
+	if err := os.WriteFile(filepath.Join(s.ModulesFolder(), wanted+".wasm"), variant(t, 0), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.taken(wanted)
 	if !store.At(s.SidecarModules(seller)).Has(wanted) {
 		t.Error("the damaged file is there still")
 	}
-	said, err := s.SidecarLog(seller)
-	if err != nil || !strings.Contains(said, "module received") {
-		t.Errorf("it was not fetched again: %v", err)
-	}
+	s.must("a request to pass", func(context.Context) error {
+		status, err := once(&http.Transport{DisableKeepAlives: true}, "/books")
+		if err == nil && status != http.StatusOK {
+			err = fmt.Errorf("the answer is %d", status)
+		}
+		return err
+	})
 }

@@ -42,6 +42,9 @@ type Options struct {
 	// Relay, if there is one, is given the control plane's xDS address and returns
 	// the one that sidecars connect to instead.
 	Relay func(xds string) (string, error)
+	// InsecureRegistries are those from which the control plane may get modules of
+	// filters although they are on this machine.
+	InsecureRegistries []string
 }
 
 // Mesh is a running mesh.
@@ -151,7 +154,8 @@ func (m *Mesh) startControlPlane() (err error) {
 	options := controlplane.Options{
 		Source: m.options.Manifests, State: m.state(), Module: m.options.Programs.Module, Modules: m.modules(),
 		XDS: m.xds, Join: m.join, Registry: m.registry, Status: m.status(), Settings: m.options.Settings,
-		LeafLifetime: ca.DefaultLeafLifetime, Log: slog.New(slog.NewTextHandler(log, nil)),
+		InsecureRegistries: m.options.InsecureRegistries,
+		LeafLifetime:       ca.DefaultLeafLifetime, Log: slog.New(slog.NewTextHandler(log, nil)),
 		Inspect: m.options.Inspect,
 	}
 	if options.Inspect == nil {

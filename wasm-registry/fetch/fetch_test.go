@@ -43,7 +43,7 @@ func newShelf(t *testing.T) *shelf {
 	caller := func(tls.ConnectionState) (string, time.Time, error) {
 		return "shop/store", time.Now().Add(time.Hour), nil
 	}
-	references := func(string) ([]string, <-chan struct{}) { n := s.named.Load(); return n.digests, n.changed }
+	references := func(string) ([]string, bool, <-chan struct{}) { n := s.named.Load(); return n.digests, true, n.changed }
 	handler := serve.Handler(s.store, caller, references, slog.New(slog.DiscardHandler))
 	s.Server = httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.requests.Add(1)

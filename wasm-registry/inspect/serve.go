@@ -8,6 +8,7 @@ import (
 	"runtime/debug"
 
 	"github.com/wasmesh/wasmesh/filters/wasmtest"
+	"github.com/wasmesh/wasmesh/wasm-registry/module"
 )
 
 // Serve is the other side of Inspect: it limits the process it runs in, for
@@ -33,6 +34,16 @@ func Serve(ctx context.Context, in io.Reader, out io.Writer) error {
 		r.Cause = legible(err.Error())
 	}
 	return e.Encode(r)
+}
+
+// InProcess does the same in this process, bounded in time and in the memory of
+// the module alone. It is for tests, and for programs that have no wasmesh to
+// start.
+func InProcess(ctx context.Context, wasm []byte, configurations ...[]byte) error {
+	if _, err := module.Read(wasm); err != nil {
+		return err
+	}
+	return start(ctx, DefaultLimits(), wasm, configurations, func(string) {})
 }
 
 // start tells before each step what comes next: who is killed cannot tell it

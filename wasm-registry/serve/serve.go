@@ -60,8 +60,9 @@ const (
 type Caller func(tls.ConnectionState) (name string, until time.Time, err error)
 
 // References returns the digests that the configuration of a caller names, and a
-// channel that is closed when they may have changed.
-type References func(name string) (digests []string, changed <-chan struct{})
+// channel that is closed when they may have changed. Until they are known, as
+// while a control plane starts, nobody is told that there are none.
+type References func(name string) (digests []string, known bool, changed <-chan struct{})
 
 // List is the answer at ListPath.
 type List struct {
@@ -107,9 +108,9 @@ func (e *endpoint) leave(name string) {
 	}
 }
 
-func busy(w http.ResponseWriter) {
+func busy(w http.ResponseWriter, cause string) {
 	w.Header().Set("Retry-After", "1")
-	http.Error(w, "too many at once; try again in a second", http.StatusServiceUnavailable)
+	http.Error(w, cause+"; try again in a second", http.StatusServiceUnavailable)
 }
 
 // identified names the caller before anything else is looked at.
@@ -126,7 +127,7 @@ func (e *endpoint) identified(act func(http.ResponseWriter, *http.Request, strin
 			return
 		}
 		if !e.enter(name) {
-			busy(w)
+			busy(w, "too many requests at once")
 			return
 		}
 		defer e.leave(name)
@@ -143,9 +144,9 @@ func (e *endpoint) list(w http.ResponseWriter, r *http.Request, name string) {
 	timeout := time.NewTimer(min(time.Duration(max(wait, 0))*time.Second, maxWait))
 	defer timeout.Stop()
 	for {
-		digests, changed := e.references(name)
+		digests, known, changed := e.references(name)
 		tag := tagOf(digests)
-		if r.Header.Get("If-None-Match") != tag {
+		if known && r.Header.Get("If-None-Match") != tag {
 			w.Header().Set("ETag", tag)
 			w.Header().Set("Content-Type", "application/json")
 			w.Header().Set("Cache-Control", "no-store")
@@ -157,6 +158,10 @@ func (e *endpoint) list(w http.ResponseWriter, r *http.Request, name string) {
 			continue
 		case <-timeout.C:
 		case <-r.Context().Done():
+		}
+		if !known {
+			busy(w, "the control plane is starting")
+			return
 		}
 		w.Header().Set("ETag", tag)
 		w.WriteHeader(http.StatusNotModified)
@@ -181,7 +186,7 @@ func (e *endpoint) bytes(w http.ResponseWriter, r *http.Request, name string) {
 	case e.transfers <- struct{}{}:
 		defer func() { <-e.transfers }()
 	default:
-		busy(w)
+		busy(w, "too many requests at once")
 		return
 	}
 	f, err := e.store.Open(digest)
@@ -198,7 +203,7 @@ func (e *endpoint) bytes(w http.ResponseWriter, r *http.Request, name string) {
 }
 
 func (e *endpoint) named(name, digest string) bool {
-	digests, _ := e.references(name)
+	digests, _, _ := e.references(name)
 	for _, d := range digests {
 		if d == digest {
 			return true

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -32,9 +33,9 @@ func open(t *testing.T) *bench {
 		t.Fatal(err)
 	}
 	b := &bench{store: s, until: time.Now().Add(time.Hour)}
-	b.references = func(string) ([]string, <-chan struct{}) { return nil, nil }
+	b.references = func(string) ([]string, bool, <-chan struct{}) { return nil, true, nil }
 	caller := func(tls.ConnectionState) (string, time.Time, error) { return "shop/store", b.until, b.err }
-	references := func(name string) ([]string, <-chan struct{}) { return b.references(name) }
+	references := func(name string) ([]string, bool, <-chan struct{}) { return b.references(name) }
 	b.Server = httptest.NewTLSServer(Handler(s, caller, references, slog.New(slog.DiscardHandler)))
 	t.Cleanup(b.Close)
 	return b
@@ -67,7 +68,7 @@ func TestBytesNeverChangeAndAreNotSentTwice(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.references = func(string) ([]string, <-chan struct{}) { return []string{digest}, nil }
+	b.references = func(string) ([]string, bool, <-chan struct{}) { return []string{digest}, true, nil }
 	response, body := b.get(t, http.MethodGet, BytesPath+digest)
 	if response.StatusCode != http.StatusOK || body != "module" || response.Header.Get("ETag") != `"`+digest+`"` {
 		t.Errorf("%s %q %v", response.Status, body, response.Header)
@@ -89,7 +90,7 @@ func TestWhoCannotBeNamedGetsNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.references = func(string) ([]string, <-chan struct{}) { return []string{digest}, nil }
+	b.references = func(string) ([]string, bool, <-chan struct{}) { return []string{digest}, true, nil }
 	b.err = errors.New("not of this mesh")
 	for _, path := range []string{ListPath, BytesPath + digest} {
 		if response, _ := b.get(t, http.MethodGet, path); response.StatusCode != http.StatusNotFound {
@@ -103,10 +104,29 @@ func TestWhoCannotBeNamedGetsNothing(t *testing.T) {
 	}
 }
 
+// Who may not have a module does not learn that there is one.
+func TestWhatIsNotNamedDoesNotExist(t *testing.T) {
+	b := open(t)
+	secret, err := b.store.Put([]byte("another's"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone := store.Digest([]byte("gone"))
+	b.references = func(string) ([]string, bool, <-chan struct{}) { return []string{gone}, true, nil }
+	var answers []string
+	for _, digest := range []string{secret, store.Digest([]byte("never was")), gone} {
+		response, body := b.get(t, http.MethodGet, BytesPath+digest)
+		answers = append(answers, response.Status+body+response.Header.Get("ETag")+response.Header.Get("Cache-Control"))
+	}
+	if answers[0] != answers[1] || answers[0] != answers[2] || !strings.HasPrefix(answers[0], "404") {
+		t.Errorf("the answers differ: %q", answers)
+	}
+}
+
 func TestAWaitEndsWithNewsOrTimeOrTheCertificate(t *testing.T) {
 	b := open(t)
 	changed := make(chan struct{})
-	b.references = func(string) ([]string, <-chan struct{}) { return nil, changed }
+	b.references = func(string) ([]string, bool, <-chan struct{}) { return nil, true, changed }
 	first, _ := b.get(t, http.MethodGet, ListPath)
 	tag := first.Header.Get("ETag")
 	began := time.Now()
@@ -122,7 +142,7 @@ func TestAWaitEndsWithNewsOrTimeOrTheCertificate(t *testing.T) {
 	// A change that changes nothing for this caller is no news.
 	b.until = time.Now().Add(time.Hour)
 	close(changed)
-	b.references = func(string) ([]string, <-chan struct{}) { return nil, make(chan struct{}) }
+	b.references = func(string) ([]string, bool, <-chan struct{}) { return nil, true, make(chan struct{}) }
 	if response, _ := b.get(t, http.MethodGet, ListPath, "If-None-Match", tag); response.StatusCode != http.StatusNotModified {
 		t.Errorf("no news: %s", response.Status)
 	}
@@ -131,9 +151,9 @@ func TestAWaitEndsWithNewsOrTimeOrTheCertificate(t *testing.T) {
 func TestOneCallerCannotTakeAllPlaces(t *testing.T) {
 	b := open(t)
 	asked := make(chan struct{}, 2*maxQuestions)
-	b.references = func(string) ([]string, <-chan struct{}) {
+	b.references = func(string) ([]string, bool, <-chan struct{}) {
 		asked <- struct{}{}
-		return nil, make(chan struct{})
+		return nil, true, make(chan struct{})
 	}
 	first, _ := b.get(t, http.MethodGet, ListPath)
 	<-asked
@@ -166,5 +186,21 @@ func TestServeDemandsCertificates(t *testing.T) {
 	err = Serve(t.Context(), l, &tls.Config{ClientAuth: tls.VerifyClientCertIfGiven}, nil, slog.New(slog.DiscardHandler))
 	if err == nil || !strings.Contains(err.Error(), "does not verify client certificates") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// A control plane that starts tells nobody that there is nothing: a sidecar would
+// take it at its word.
+func TestWhatIsNotKnownYetIsNotNothing(t *testing.T) {
+	b := open(t)
+	started := make(chan struct{})
+	var known atomic.Bool
+	b.references = func(string) ([]string, bool, <-chan struct{}) { return []string{"aa"}, known.Load(), started }
+	if response, _ := b.get(t, http.MethodGet, ListPath); response.StatusCode != http.StatusServiceUnavailable {
+		t.Errorf("before it is known: %s", response.Status)
+	}
+	time.AfterFunc(50*time.Millisecond, func() { known.Store(true); close(started) })
+	if response, body := b.get(t, http.MethodGet, ListPath, WaitHeader, "20"); response.StatusCode != http.StatusOK || !strings.Contains(body, "aa") {
+		t.Errorf("once it is known: %s %s", response.Status, body)
 	}
 }

@@ -158,7 +158,7 @@ func (h *history) since(window time.Duration) sample {
 // view turns the history into what the screen shows. It needs one sample.
 func (h *history) view(members []member, source string, running time.Duration) View {
 	last := h.samples[len(h.samples)-1]
-	v := View{Running: running, Source: source, Problems: last.status.Problems, Blind: strings.Join(last.blind, "; ")}
+	v := View{Status: last.status, At: last.at, Running: running, Source: source, Problems: last.status.Problems, Blind: strings.Join(last.blind, "; ")}
 	v.Calls = h.rates()
 	v.Root, v.Shares, v.Window = h.shares()
 	for _, member := range members {

@@ -16,7 +16,7 @@ const (
 	refresh = time.Second
 	// lineEvery is the pace where the output is no terminal and nothing changes.
 	lineEvery    = 5 * time.Second
-	defaultWidth = 100
+	defaultWidth = 80
 )
 
 // The control sequences of a terminal that the screen needs (ECMA-48).
@@ -32,7 +32,7 @@ const (
 // show looks at the mesh every second until it ends or is asked to.
 func (m *Mesh) show(out io.Writer) error {
 	begun := time.Now()
-	_, terminal := widthOf(out)
+	_, terminal := Width(out)
 	if terminal {
 		fmt.Fprint(out, hideCursor, clearScreen)
 		defer fmt.Fprint(out, showCursor)
@@ -51,7 +51,8 @@ func (m *Mesh) show(out io.Writer) error {
 		switch {
 		case m.ctx.Err() != nil: // the sample is of a mesh that ends
 		case terminal:
-			width, _ := widthOf(out) // the user may have resized it
+			width, _ := Width(out) // the user may have resized it
+			v.Colour = os.Getenv("NO_COLOR") == ""
 			draw(out, Render(v, width))
 		case time.Since(lastLine) >= lineEvery:
 			lastLine = time.Now()
@@ -78,9 +79,9 @@ func draw(out io.Writer, screen string) {
 	_, _ = out.Write(append(b, clearBelow...)) // nobody looks if it fails
 }
 
-// widthOf reports whether out is a terminal that can move its cursor, and how
+// Width reports whether out is a terminal that can move its cursor, and how
 // many characters a line of it has.
-func widthOf(out io.Writer) (int, bool) {
+func Width(out io.Writer) (int, bool) {
 	f, ok := out.(*os.File)
 	if !ok || os.Getenv("TERM") == "dumb" {
 		return defaultWidth, false

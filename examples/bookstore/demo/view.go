@@ -4,6 +4,10 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/wasmesh/wasmesh/controlplane"
+	"github.com/wasmesh/wasmesh/controlplane/mesh"
+	"github.com/wasmesh/wasmesh/controlplane/status"
 )
 
 // View is everything the screen shows.
@@ -22,6 +26,11 @@ type View struct {
 	Shares []Share
 	// Window is the time that Shares cover.
 	Window time.Duration
+	// Status is what the control plane tells, at the moment At.
+	Status controlplane.Status
+	At     time.Time
+	// Colour marks states with a terminal's colours.
+	Colour bool
 	// Sidecars are in the order in which they were started.
 	Sidecars []SidecarView
 	// Problems are those of the manifests, as the control plane tells them.
@@ -65,22 +74,30 @@ const barWidth = 40
 func Render(v View, width int) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "wasmesh demo: the bookstore, for %s, with %s. Ctrl-C ends it.\n\n", v.Running.Truncate(time.Second), v.Module)
-	renderCalls(&b, v.Calls)
-	renderShares(&b, v)
-	renderSidecars(&b, v.Sidecars)
+	renderCalls(&b, v.Calls, width)
+	renderShares(&b, v, width)
+	screen := clip(b.String(), width) + sidecars(v, width)
+	b.Reset()
 	renderProblems(&b, v, width)
 	fmt.Fprintf(&b, "\nTry: in %s/access.yaml, take the buyer out of the sources, or\n", v.Source)
 	fmt.Fprintf(&b, "put the thief in; in split.yaml, change the weights. Save, and watch.\n")
-	return clip(b.String(), width)
+	return screen + clip(b.String(), width)
 }
 
-func renderCalls(b *strings.Builder, calls []Call) {
-	fmt.Fprintf(b, "%-27s %-27s %9s %9s  %s\n", "WHO CALLS", "WHOM", "allowed/s", "denied/s", "LAST DENIAL")
+// wide is from where on there is room for whole names and sentences.
+const wide = 110
+
+func renderCalls(b *strings.Builder, calls []Call, width int) {
+	column, name, reason := 27, func(s string) string { return s }, explainReason
+	if width < wide {
+		column, name, reason = 22, short, func(word string) string { return word }
+	}
+	fmt.Fprintf(b, "%-*s %-*s %9s %9s  %s\n", column, "WHO CALLS", column, "WHOM", "allowed/s", "denied/s", "LAST DENIAL")
 	if len(calls) == 0 {
 		b.WriteString("nobody has called anybody yet\n")
 	}
 	for _, c := range calls {
-		line := fmt.Sprintf("%-27s %-27s %9.1f %9.1f  %s", c.From, c.To, c.Allowed, c.Denied, explainReason(c.Reason))
+		line := fmt.Sprintf("%-*s %-*s %9.1f %9.1f  %s", column, name(c.From), column, name(c.To), c.Allowed, c.Denied, reason(c.Reason))
 		b.WriteString(strings.TrimRight(line, " ") + "\n")
 	}
 }
@@ -105,7 +122,11 @@ func explainReason(reason string) string {
 	return reason
 }
 
-func renderShares(b *strings.Builder, v View) {
+func renderShares(b *strings.Builder, v View, width int) {
+	bars := barWidth
+	if width < wide {
+		bars /= 3
+	}
 	if v.Root == "" {
 		b.WriteString("\nSPLIT: none\n")
 		return
@@ -120,23 +141,30 @@ func renderShares(b *strings.Builder, v View) {
 		if total > 0 {
 			share = float64(s.Requests) / float64(total)
 		}
-		bar := strings.Repeat("#", int(share*barWidth+0.5))
-		fmt.Fprintf(b, "%-27s %-*s %3.0f %% of %d requests, weight %d\n", s.Backend, barWidth, bar, share*100, total, s.Weight)
+		bar := strings.Repeat("#", int(share*float64(bars)+0.5))
+		fmt.Fprintf(b, "%-27s %-*s %3.0f %% of %d requests, weight %d\n", s.Backend, bars, bar, share*100, total, s.Weight)
 	}
 }
 
-func renderSidecars(b *strings.Builder, sidecars []SidecarView) {
-	fmt.Fprintf(b, "\n%-27s %-14s %s\n", "SIDECAR OF", "CONTROL PLANE", "POLICY")
-	for _, s := range sidecars {
-		connected := "connected"
-		if !s.Connected {
-			connected = "not connected"
-		}
-		fmt.Fprintf(b, "%-27s %-14s %s\n", s.Name, connected, policyText(s))
-		if s.Refused != "" {
-			fmt.Fprintf(b, "    refused its configuration and keeps what it had: %s\n", s.Refused)
+// sidecars shows what wasmesh status shows, and beside it what the sidecars
+// themselves say.
+func sidecars(v View, width int) string {
+	notes := map[mesh.Name]string{}
+	for _, s := range v.Sidecars {
+		name, _ := mesh.ParseName(s.Name)
+		switch {
+		case !s.Connected:
+			notes[name] = "says that it is not connected; policy: " + policyText(s)
+		case s.Serves:
+			notes[name] = "policy: " + policyText(s)
 		}
 	}
+	colour := v.Colour && width >= status.MinWidth
+	table := "\n" + v.Status.Table(status.Look{Width: width, Now: v.At, Colour: colour}, notes)
+	if colour {
+		return table // it is no wider, and nothing in it moves the cursor
+	}
+	return clip(table, width)
 }
 
 func policyText(s SidecarView) string {

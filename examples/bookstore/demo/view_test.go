@@ -1,11 +1,20 @@
 package demo
 
 import (
+	"flag"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/wasmesh/wasmesh/controlplane/mesh"
+	"github.com/wasmesh/wasmesh/controlplane/serve"
+	"github.com/wasmesh/wasmesh/controlplane/status"
+	"github.com/wasmesh/wasmesh/controlplane/xds"
 )
+
+var write = flag.Bool("write", false, "write the golden files")
 
 // evening is a mesh in which everything that can be shown happens at once.
 func evening() View {
@@ -34,23 +43,46 @@ func evening() View {
 	}
 }
 
+// told is what the control plane says of the sidecars of a view.
+func told(v View) View {
+	v.At = time.Unix(1_000_000, 0)
+	for _, s := range v.Sidecars {
+		name, _ := mesh.ParseName(s.Name)
+		v.Status.Workloads = append(v.Status.Workloads, status.Workload{Name: name, ServiceAccount: name})
+		if s.Connected {
+			p := serve.Proxy{Name: name, Settled: s.Refused == "", Expires: v.At.Add(time.Hour)}
+			if s.Refused != "" {
+				p.Refusals = []serve.Refusal{{Type: xds.FilterType, Resources: []string{"wasmesh.access"}, Cause: "Invalid path", At: v.At}}
+			}
+			v.Status.Proxies = append(v.Status.Proxies, p)
+		}
+	}
+	return v
+}
+
 func TestRender(t *testing.T) {
 	for name, v := range map[string]View{
 		"everything": evening(),
 		"beginning":  {Source: "examples/bookstore", Module: "mesh.wasm", Sidecars: []SidecarView{{Name: "bookbuyer/bookbuyer", Connected: true}}},
 	} {
-		golden, err := os.ReadFile("testdata/" + name + ".txt")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := Render(v, 110); got != string(golden) {
-			t.Errorf("%s: the screen is\n%s\ninstead of\n%s", name, got, golden)
+		for _, width := range []int{80, 110} {
+			path := fmt.Sprintf("testdata/%s%d.txt", name, width)
+			got := Render(told(v), width)
+			if *write {
+				if err := os.WriteFile(path, []byte(got), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			golden, err := os.ReadFile(path)
+			if err != nil || got != string(golden) {
+				t.Errorf("%s: %v; the screen is\n%s\ninstead of\n%s", path, err, got, golden)
+			}
 		}
 	}
 }
 
 func TestRenderStaysInsideTheScreen(t *testing.T) {
-	for line := range strings.Lines(Render(evening(), 40)) {
+	for line := range strings.Lines(Render(told(evening()), 40)) {
 		if n := len([]rune(strings.TrimSuffix(line, "\n"))); n > 40 {
 			t.Errorf("%d characters: %q", n, line)
 		}
