@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/wasmesh/wasmesh/filters/wasmtest"
 )
 
 // differences are the places where wasmtest is not Envoy, on purpose, each with
@@ -84,6 +86,15 @@ func TestStartCallbacksRunOnceHere(t *testing.T) {
 	d := doorNamed(t, "http")
 	if validated := inEnvoy.said(d, 0, true); len(validated) < len(here.started[d.name]) {
 		t.Errorf("the difference is gone: Envoy's main thread logged %q", validated)
+	}
+}
+
+// What the upstream of a call gets beyond what the guest wrote is the router's.
+func TestCallsLackWhatTheRouterAdds(t *testing.T) {
+	compare(t, visit{door: "http", do: "call auth /yes 2000 resume;pause"})
+	_, called := inEnvoy.backends.received()
+	if len(called) != 1 || !slices.ContainsFunc(called[0].headers, func(h wasmtest.Pair) bool { return slices.Contains(notSent, h.Name) }) {
+		t.Errorf("the difference is gone: Envoy sent %+v", called)
 	}
 }
 

@@ -13,6 +13,7 @@ var doors = []door{
 	{name: "resume", vm: "main", config: "tick 50\nontick each resume"},
 	{name: "close", vm: "main", config: "tick 50\nontick each close"},
 	{name: "tcp", vm: "main", config: "tcp", tcp: true},
+	{name: "tcpclose", vm: "main", config: "tcp\ntick 50\nontick each closedownstream", tcp: true},
 	{name: "trace", vm: "trace"},
 	{name: "exit", vm: "exit"},
 	{name: "alive", vm: "alive"},
@@ -21,6 +22,7 @@ var doors = []door{
 	{name: "reload", vm: "reload", policy: "FAIL_RELOAD", backoff: 300},
 	{name: "memory", vm: "memory"},
 	{name: "tcpclosed", vm: "tcpclosed", config: "tcp", tcp: true, policy: "FAIL_CLOSED"},
+	{name: "tcpreload", vm: "tcpreload", config: "tcp", tcp: true, policy: "FAIL_RELOAD", backoff: 300},
 	{name: "tcpopen", vm: "tcpopen", config: "tcp", tcp: true, policy: "FAIL_OPEN"},
 }
 

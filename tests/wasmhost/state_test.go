@@ -57,6 +57,26 @@ func metricLines(text string) []string {
 	return lines
 }
 
+// A queue that one VM registered is filled by another, and its owner hears of
+// each item.
+func TestQueueBetweenVMs(t *testing.T) {
+	owner := doorNamed(t, "trace")
+	compare(t, visit{door: owner.name, do: "queue register between"})
+	since, from := inEnvoy.mark(), len(here.vms[owner.vm].Logs())
+	compare(t, visit{door: "http", do: "queue resolve between;queue resolve between trace;queue put between one;queue put between two"})
+	if err := here.vms[owner.vm].Advance(t.Context(), 0); err != nil {
+		t.Fatal(err)
+	}
+	want := here.said(owner, from)
+	var got []string
+	for deadline := time.Now().Add(settleTimeout); len(got) < len(want) && time.Now().Before(deadline); time.Sleep(poll) {
+		got = inEnvoy.said(owner, since, false)
+	}
+	if len(want) != 2 || !slices.Equal(got, want) {
+		t.Errorf("envoy's owner heard %q, ours %q", got, want)
+	}
+}
+
 // A worker starts a plugin with the same callbacks and configurations.
 func TestStart(t *testing.T) {
 	for _, d := range doors {

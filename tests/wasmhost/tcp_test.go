@@ -45,6 +45,9 @@ func TestTCP(t *testing.T) {
 	}
 }
 
+// A connection on which nothing is said is ended from a tick.
+func TestTCPClosedByTick(t *testing.T) { compareTalk(t, "tcpclose", nil) }
+
 func compareTalk(t *testing.T, name string, says []piece) {
 	t.Helper()
 	d := doorNamed(t, name)
@@ -63,6 +66,9 @@ func (o *offline) talk(ctx context.Context, d door, says []piece) transcript {
 	since := len(vm.Logs())
 	c := p.TCP(wasmtest.StreamInfo{})
 	c.Open(ctx)
+	if len(says) == 0 {
+		_ = vm.Advance(ctx, p.TickPeriod())
+	}
 	ended := 0
 	for _, s := range says {
 		if s.server {
