@@ -39,7 +39,32 @@ func (g greeter) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, 
 		g.tell.Warn(g.log, time.Now(), "a connection to the xDS port did not prove that it is a sidecar's",
 			"remote", raw.RemoteAddr().String(), "cause", err)
 	}
+	if known, ok := info.(credentials.TLSInfo); ok && err == nil && len(known.State.PeerCertificates) > 0 {
+		conn = endingWith(conn, known.State.PeerCertificates[0].NotAfter)
+	}
 	return conn, info, err
+}
+
+// goodbye is how long a connection outlives its certificate, so that the ends of
+// its streams are heard.
+const goodbye = time.Second
+
+// ending is a connection that ends with the certificate that opened it. A proxy
+// whose stream has ended would open the next one on the same connection, whose
+// certificate has ended too, for ever: it has to make a new one.
+type ending struct {
+	net.Conn
+	timer *time.Timer
+}
+
+func endingWith(conn net.Conn, notAfter time.Time) net.Conn {
+	return ending{conn, time.AfterFunc(time.Until(notAfter)+goodbye, func() { conn.Close() })}
+}
+
+// Close also ends the wait.
+func (e ending) Close() error {
+	e.timer.Stop()
+	return e.Conn.Close()
 }
 
 // Clone is a greeter at the same door.

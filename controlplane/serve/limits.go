@@ -107,7 +107,11 @@ func (g *guests) forget() {
 // wait holds a guest back who says too much: it is not read from meanwhile, so
 // that what it says stays on its side.
 func (v *visit) wait(ctx context.Context, cost int) error {
-	if err := v.guest.messages.WaitN(ctx, cost); err != nil {
+	err := v.guest.messages.WaitN(ctx, cost)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if err != nil {
 		return status.Errorf(codes.ResourceExhausted, "too many messages: %v", err)
 	}
 	return nil

@@ -2,6 +2,7 @@ package status
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -38,6 +39,9 @@ func (s Status) Text(l Look) string {
 	l.Width = max(l.Width, MinWidth)
 	var b strings.Builder
 	b.WriteString(wrap("module "+digest(s.Module), l.Width, indent))
+	for _, name := range slices.Sorted(maps.Keys(s.Filters)) {
+		b.WriteString(wrap("module "+digest(s.Filters[name])+" of WasmFilter "+name, l.Width, indent))
+	}
 	for _, r := range s.Relaxed {
 		what := "mode " + r.Mode.String()
 		if r.Plaintext {

@@ -11,7 +11,7 @@ var connectionPlaces = []place{
 	{poison: "caller's data:memory"},
 	{poison: "caller's data:stack"},
 	{poison: "server's data"},
-	{poison: "next connection", served: true},
+	{poison: "next connection", served: true, either: true},
 	{poison: "connection done", served: true, harmless: true},
 	{poison: "tick, inside", served: true, harmless: true},
 	{poison: "tick", served: true},
@@ -30,7 +30,7 @@ func testPoisonedConnections(t *testing.T) {
 		o.healed(t, p.poison, began)
 		asked, bad, _, gap, slowest, answers, _ := o.since(began)
 		t.Logf("%-22s | %-10s | %-34s | %8v | %8v", p.poison, own.answer, sums(answers, asked), gap.Round(time.Millisecond), slowest.Round(time.Millisecond))
-		if own.fine != p.served {
+		if own.fine != p.served && !p.either {
 			t.Errorf("%s: the poisoned connection got %s", p.poison, own.answer)
 		}
 		if p.unnoticed() && bad > 0 {

@@ -15,6 +15,8 @@ type place struct {
 	poison string
 	// served: the poison strikes after the request was judged, or nowhere.
 	served bool
+	// either: it hangs on who is first, the answer or the loss of the VM.
+	either bool
 	// harmless: others must not notice.
 	harmless bool
 }
@@ -27,7 +29,7 @@ var places = []place{
 	{poison: "request headers:memory"},
 	{poison: "request headers:stack"},
 	{poison: "request headers:loop", served: true},
-	{poison: "next stream", served: true},
+	{poison: "next stream", served: true, either: true},
 	{poison: "request body", served: true, harmless: true},
 	{poison: "request trailers", served: true, harmless: true},
 	{poison: "response headers", served: true, harmless: true},
@@ -75,7 +77,7 @@ func testPoisonedRequests(t *testing.T) {
 		o.healed(t, p.poison, began)
 		asked, bad, _, gap, slowest, answers, _ := o.since(began)
 		t.Logf("%-24s | %-9s | %-6s | %-30s | %8v | %8v", p.poison, own.answer, denied.answer, sums(answers, asked), gap.Round(time.Millisecond), slowest.Round(time.Millisecond))
-		if own.fine != p.served {
+		if own.fine != p.served && !p.either {
 			t.Errorf("%s: the poisoned request got %s", p.poison, own.answer)
 		}
 		if denied.opened {

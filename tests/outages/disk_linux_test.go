@@ -14,8 +14,8 @@ import (
 )
 
 const (
-	// shortLife has a certificate renewed every few seconds.
-	shortLife = 12 * time.Second
+	// shortLife has a certificate renewed every ten seconds.
+	shortLife = 20 * time.Second
 	// controlPlaneDisk has room for the module, and not for much more.
 	controlPlaneDisk = "size=16m"
 	sidecarDisk      = "size=256k"
@@ -73,7 +73,7 @@ func TestDisksThatFill(t *testing.T) {
 		callerDisk = s.sidecarState(caller)
 		smallDisk(t, callerDisk, sidecarDisk)
 	})
-	l := startLoad(t, 50)
+	opened, l := time.Now(), startLoad(t, 50)
 	emptyControlPlane, emptyCaller := fill(t, s.state), fill(t, callerDisk)
 	s.logged(controlPlane, 0, "refused", "no space left on device")
 	s.logged(callerSidecar, 0, "no certificate yet", "its log says why")
@@ -88,6 +88,9 @@ func TestDisksThatFill(t *testing.T) {
 	if again := strings.Count(s.log(callerSidecar), "could not be kept"); again > kept {
 		t.Errorf("there is room, and the credential could not be kept")
 	}
+	time.Sleep(time.Until(opened.Add(shortLife + 3*time.Second)))
+	s.allow(allowedPath)
+	s.must(applyTimeout, "an edit after the first certificates have ended", answers("/extra", http.StatusForbidden))
 	l.stop()
 	c := l.between(l.began, time.Now())
 	t.Logf("while disks were full and after: %v", c)

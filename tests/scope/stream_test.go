@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
+	"net"
 
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	"google.golang.org/grpc"
@@ -64,9 +65,13 @@ func (s *street) credentials(name mesh.Name) *tls.Config {
 	if err != nil {
 		s.t.Fatal(err)
 	}
+	host, _, err := net.SplitHostPort(s.XDSAddress())
+	if err != nil {
+		s.t.Fatal(err)
+	}
 	block, _ := pem.Decode(leaf.Chain)
 	config := &tls.Config{
-		MinVersion: tls.VersionTLS13, RootCAs: x509.NewCertPool(), ServerName: "127.0.0.1",
+		MinVersion: tls.VersionTLS13, RootCAs: x509.NewCertPool(), ServerName: host,
 		Certificates: []tls.Certificate{{Certificate: [][]byte{block.Bytes}, PrivateKey: key}},
 	}
 	config.RootCAs.AppendCertsFromPEM(authority.TrustBundle())
