@@ -37,9 +37,6 @@ const (
 	accessOnly
 )
 
-// native says whether Envoy's own RBAC decides.
-func (d decider) native() bool { return d == policyList || d == policyEach || d == matcherTree }
-
 // module says whether the module decides.
 func (d decider) module() bool { return d == bothForms || d == accessForm || d == accessOnly }
 
