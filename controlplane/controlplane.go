@@ -126,7 +126,7 @@ func (p *plane) run(ctx context.Context, cancel context.CancelFunc, l listeners)
 		func() error { return p.server.Serve(ctx, l.xds, xdsTLS, p.observed.Register) },
 		func() error { return p.authority.Serve(ctx, l.join, hosts(l.join), p.accountOf, p.options.Log) },
 		func() error { files.Watch(ctx, p.options.Source, changed); return nil },
-		func() error { files.Watch(ctx, filepath.Dir(p.options.Module), changed); return nil },
+		func() error { watchFile(ctx, p.options.Module, changed); return nil },
 		func() error { return p.loop(ctx, changed) },
 	}
 	if l.registry != nil {
