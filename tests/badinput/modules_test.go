@@ -24,6 +24,7 @@ func TestBadModuleUpdatesLeaveTheOldOneServing(t *testing.T) {
 		s.problem(moduleTimeout, "Module wasmesh/filter", v.cause, "the module before it keeps serving", s.module)
 		s.serves(old)
 		said.row(v, s)
+		l.before++ // the row asked too
 	}
 	s.putModule(other)
 	s.taken(registry.Digest(other))
