@@ -152,9 +152,9 @@ func variants(w wire, modules []namedModule, smoke bool, only *regexp.Regexp) []
 	bare := variant{name: "no filter", decider: nobody, principals: 1, patterns: 1}
 	all = slices.DeleteFunc(all, func(v variant) bool { return !only.MatchString(v.name) })
 	all = append([]variant{bare}, all...)
-	for name, path := range map[string]string{hostileBare: hostilePath, longBare: longPath} {
-		if slices.ContainsFunc(all, func(v variant) bool { return v.path == path }) {
-			bare.name, bare.path = name, path
+	for _, other := range []variant{{name: hostileBare, path: hostilePath}, {name: longBare, path: longPath}} {
+		if slices.ContainsFunc(all, func(v variant) bool { return v.path == other.path }) {
+			bare.name, bare.path = other.name, other.path
 			all = append(all, bare)
 		}
 	}
