@@ -6,8 +6,11 @@ const (
 	// MergeBudget is how many transitions all unions of one Merge may have
 	// together, unless the automata alone have more.
 	MergeBudget = MaxUnionTransitions
-	// maxMergeWork bounds the transitions that are followed: about 0.2 s.
+	// maxMergeWork bounds the transitions that are followed, and what is tried in
+	// vain: about 0.2 s.
 	maxMergeWork = 1 << 24
+	// tryWork is what it costs to begin a product: to look at every byte.
+	tryWork = 256
 )
 
 // Merge returns unions in which each automaton, numbered as in its slice, is
@@ -78,6 +81,11 @@ func (m *merger) join(others []*Union, u *Union) bool {
 		both := o.Transitions() + u.Transitions()
 		// A union may grow, but one pair must not use up what is there for all.
 		limit := min(both+m.spare, 4*both+smallUnion, MaxUnionTransitions)
+		m.work--
+		if limit < max(o.Transitions(), u.Transitions()) {
+			continue // no product is smaller than its parts
+		}
+		m.work -= tryWork
 		p := newProduct(o, u, limit)
 		joined := p.run(&m.work)
 		if joined == nil {

@@ -134,7 +134,7 @@ type logStream = grpc.ClientStreamingClient[accesslogv3.StreamAccessLogsMessage,
 // dial opens a stream as Envoy does; nil is no certificate.
 func (s *shop) dial(authority *ca.Authority, leaf *tls.Certificate) logStream {
 	s.t.Helper()
-	config := &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: x509.NewCertPool(), ServerName: "127.0.0.1"}
+	config := &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: x509.NewCertPool()}
 	config.RootCAs.AppendCertsFromPEM(authority.TrustBundle())
 	if leaf != nil {
 		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return leaf, nil }
