@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/wasmesh/wasmesh/controlplane/mesh"
 )
@@ -62,4 +63,18 @@ func (s *shop) envoyOf(w mesh.Name) int {
 	}
 	s.t.Fatalf("the sidecar of %s has no child", w)
 	return 0
+}
+
+// lowest is what a process holds once it has given back what it does not need:
+// Envoy releases memory every second.
+func lowest(t *testing.T, pid int) memory {
+	t.Helper()
+	least := memoryOf(t, pid)
+	for range 8 {
+		time.Sleep(500 * time.Millisecond)
+		if m := memoryOf(t, pid); m.resident < least.resident {
+			least = m
+		}
+	}
+	return least
 }

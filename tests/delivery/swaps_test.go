@@ -9,8 +9,9 @@ import (
 
 const (
 	// memoryGrowth is what Envoy may hold at the end beyond what it held after the
-	// second swap.
-	memoryGrowth = 1.10
+	// second swap. Its allocator's caches fill during the first hundred swaps of a
+	// large module; a leak of a VM or of its code would be several times that.
+	memoryGrowth = 1.25
 	// sidecarMemory is what the process beside Envoy may hold, in KB.
 	sidecarMemory = 10 << 10
 )
@@ -33,14 +34,14 @@ func TestSwapsUnderLoad(t *testing.T) {
 		longest = max(longest, time.Since(began))
 		switch {
 		case n == 1:
-			second = memoryOf(t, envoy)
+			second = lowest(t, envoy)
 			t.Logf("after swap 2: %v", second)
 		case n%50 == 49:
 			t.Logf("after swap %d: %v", n+1, memoryOf(t, envoy))
 		}
 	}
 	l.stop(t)
-	last := memoryOf(t, envoy)
+	last := lowest(t, envoy)
 	t.Logf("%d swaps, the longest took %v; Envoy after the second: %v; at the end: %v", *swaps, longest.Round(time.Millisecond), second, last)
 	if float64(last.resident) > memoryGrowth*float64(second.resident) {
 		t.Errorf("Envoy grew from %v to %v", second, last)

@@ -74,7 +74,7 @@ func (n *network) controlAt(t *testing.T, now func() time.Time) {
 	go func() {
 		ended <- controlplane.Run(ctx, controlplane.Options{
 			Source: "testdata", State: n.state(), Module: programs.Module, Modules: filepath.Join(n.state(), "modules"),
-			XDS: xdsAddress, Join: joinAddress, Status: filepath.Join(n.state(), "status.sock"),
+			XDS: xdsAddress, Join: joinAddress, Registry: registry, Status: filepath.Join(n.state(), "status.sock"),
 			Settings: smi.Settings{TrustDomain: trustDomain}, LeafLifetime: n.life, Now: now,
 			Log: slog.New(slog.NewTextHandler(log, nil)),
 		})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"strings"
 
 	"github.com/wasmesh/wasmesh/controlplane/mesh"
 	"github.com/wasmesh/wasmesh/filters/policy"
@@ -32,8 +33,12 @@ func (e *envoy) refusedByOwn(ctx context.Context, c call, before map[string]uint
 	}
 	port, _ := c.service.Port(c.request.port)
 	standing := e.scope.Reach(c.caller.ServiceAccount, c.service.Name, port)
-	expected := maps.Clone(before)
 	series := traffic.ForbiddenScope + "." + traffic.Forbidden + ".destination." + fmt.Sprintf("%s:%d", c.service.Name, port.Port) + ".reason."
+	// A connection to another port, from before, may be counted just now.
+	elsewhere := func(name string, _ uint64) bool { return !strings.HasPrefix(name, series) }
+	maps.DeleteFunc(after, elsewhere)
+	expected := maps.Clone(before)
+	maps.DeleteFunc(expected, elsewhere)
 	switch {
 	case !standing.Open:
 		expected[series+string(standing.Reason)]++
