@@ -73,6 +73,9 @@ func (e *envoy) once(ctx context.Context, c call) (verdict, error) {
 		return verdict{}, err
 	}
 	seen := e.applications.seen(id)
+	if c.outside() && answer != allow {
+		e.ended = append(e.ended, id) // a door may shut on what is inside already
+	}
 	if by, err := e.refusedByOwn(ctx, c, own, answer); err != nil {
 		return verdict{}, err
 	} else if by {

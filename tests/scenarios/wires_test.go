@@ -184,7 +184,10 @@ func readHTTP2(framer *xhttp2.Framer) (int, error) {
 		case *xhttp2.RSTStreamFrame:
 			err = fmt.Errorf("the stream was reset: %v", f.ErrCode)
 		case *xhttp2.GoAwayFrame:
-			err = fmt.Errorf("the connection was given up: %v %s", f.ErrCode, f.DebugData())
+			// A listener that drains says so to all, and answers what it has taken.
+			if f.ErrCode != xhttp2.ErrCodeNo || f.LastStreamID < 1 {
+				err = fmt.Errorf("the connection was given up: %v %s", f.ErrCode, f.DebugData())
+			}
 		case *xhttp2.MetaHeadersFrame:
 			for _, field := range f.Fields {
 				fields[field.Name] = field.Value

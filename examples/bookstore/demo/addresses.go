@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"syscall"
+	"time"
 
 	"github.com/wasmesh/wasmesh/controlplane/mesh"
 )
@@ -23,19 +24,36 @@ func freeAddress() (string, error) {
 	return l.Addr().String(), nil
 }
 
-// allFree returns an error if somebody listens where a part of the mesh will.
+// closing is how long an address may still be taken by a demo that was killed:
+// the kernel frees a process's memory before it closes its sockets.
+const closing = 2 * time.Second
+
+// allFree returns an error if somebody listens, and goes on listening, where a
+// part of the mesh will.
 func allFree(s *mesh.Snapshot) error {
+	deadline := time.Now().Add(closing)
 	for _, at := range addressesOf(s) {
-		l, err := net.Listen("tcp", at.String())
+		err := free(at)
+		for errors.Is(err, syscall.EADDRINUSE) && time.Now().Before(deadline) {
+			time.Sleep(50 * time.Millisecond)
+			err = free(at)
+		}
 		switch {
 		case errors.Is(err, syscall.EADDRINUSE):
 			return fmt.Errorf("%s is in use, so another demo is probably running on this machine; end it first, or give the Workloads other addresses", at)
 		case err != nil:
 			return fmt.Errorf("nothing can listen at %s: %w; give the Workload another address", at, err)
 		}
-		l.Close()
 	}
 	return nil
+}
+
+func free(at netip.AddrPort) error {
+	l, err := net.Listen("tcp", at.String())
+	if err != nil {
+		return err
+	}
+	return l.Close()
 }
 
 // addressesOf lists where sidecars and applications listen.
