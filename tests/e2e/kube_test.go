@@ -22,6 +22,10 @@ func namespace(t *testing.T, name string, labels map[string]string) string {
 	if _, err := kube.Client.CoreV1().Namespaces().Create(t.Context(), ns, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
+	await(t, "account default of "+name, settleTimeout, func() error { // else pods are refused
+		_, err := kube.Client.CoreV1().ServiceAccounts(name).Get(t.Context(), "default", metav1.GetOptions{})
+		return err
+	})
 	t.Cleanup(func() {
 		now := int64(0)
 		ctx := context.WithoutCancel(t.Context())

@@ -56,12 +56,15 @@ func TestRigService(t *testing.T) {
 	for _, family := range []string{"tcp4", "tcp6"} {
 		expect(t, "200", from, "-network", family, "http://server/")
 		expect(t, "200", from, "-network", family, "http://server."+ns+".svc.cluster.local/")
-		answers := call(t.Context(), from, "app", "-network", family, "-count", "20", "http://server/")
-		for _, s := range servers {
-			if !strings.Contains(answers, s.Name) {
-				t.Errorf("%s: 20 calls never reached %s", family, s.Name)
+		await(t, family+" reaches each pod", settleTimeout, func() error {
+			answers := call(t.Context(), from, "app", "-network", family, "-count", "20", "http://server/")
+			for _, s := range servers {
+				if !strings.Contains(answers, s.Name) {
+					return fmt.Errorf("20 calls never reached %s", s.Name)
+				}
 			}
-		}
+			return nil
+		})
 	}
 	if answer := call(t.Context(), from, "app", "http://nobody/"); !strings.Contains(answer, "no such host") {
 		t.Errorf("a name that is not there: %s", answer)

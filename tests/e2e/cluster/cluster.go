@@ -149,9 +149,9 @@ func (c *Cluster) part(name, program string, args ...string) *process {
 	return p
 }
 
-// StopAPIServer ends the API server: everything that has learnt from it has to go
-// on alone.
-func (c *Cluster) StopAPIServer() { c.apiserver.stop(syscall.SIGTERM) }
+// StopAPIServer ends the API server at once: everything that has learnt from it
+// has to go on alone.
+func (c *Cluster) StopAPIServer() { c.apiserver.stop(syscall.SIGKILL) }
 
 // StartAPIServer starts the API server and waits until it says it is ready.
 func (c *Cluster) StartAPIServer(ctx context.Context) error {

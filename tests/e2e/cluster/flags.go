@@ -39,6 +39,7 @@ func apiserverArgs(a *authority) []string {
 		// Webhooks by Service then go to its endpoints.
 		"--enable-aggregator-routing=true",
 		"--kubelet-client-certificate=" + a.path("admin.crt"), "--kubelet-client-key=" + a.path("admin.key"),
+		"--kubelet-preferred-address-types=InternalIP", // no name server knows the nodes
 		"--shutdown-delay-duration=0s",
 	}
 }
