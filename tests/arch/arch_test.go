@@ -77,6 +77,7 @@ var layers = []struct {
 	{"controlplane/status", []string{"controlplane/mesh", "controlplane/serve", "controlplane/xds", "filters/policy"}},
 	{"controlplane/wire", []string{"controlplane/mesh", "controlplane/smi", "controlplane/apis/"}},
 	{"controlplane/files", []string{"controlplane/mesh", "controlplane/smi", "controlplane/wire"}},
+	{"controlplane/admission", []string{"controlplane/mesh", "controlplane/smi", "controlplane/wire", "controlplane/apis/"}},
 	{"controlplane/kube", []string{"controlplane/kube/", "controlplane/mesh", "controlplane/smi", "controlplane/wire", "controlplane/apis/"}},
 	{"controlplane/kube/trim", nil},
 	{"controlplane/kube/report", []string{"controlplane/mesh"}},
