@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	kjson "sigs.k8s.io/json"
 
+	"github.com/wasmesh/wasmesh/controlplane/kube/trim"
 	"github.com/wasmesh/wasmesh/controlplane/mesh"
 	"github.com/wasmesh/wasmesh/controlplane/smi"
 	"github.com/wasmesh/wasmesh/controlplane/wire"
@@ -79,7 +80,8 @@ func ours(kind metav1.GroupVersionKind) bool {
 }
 
 // fieldsOf decodes an object. Its namespace is the request's; one whose name the
-// API server still has to make up gets one for the while.
+// API server still has to make up gets one for the while. What is nobody's
+// writing, such as the status, is left out.
 func fieldsOf(r *admissionv1.AdmissionRequest, raw []byte) (map[string]any, error) {
 	var fields map[string]any
 	if err := kjson.UnmarshalCaseSensitivePreserveInts(raw, &fields); err != nil {
@@ -93,7 +95,7 @@ func fieldsOf(r *admissionv1.AdmissionRequest, raw []byte) (map[string]any, erro
 	if generate, _ := metadata["generateName"].(string); metadata["name"] == nil && generate != "" {
 		metadata["name"] = generate + "0"
 	}
-	return fields, nil
+	return trim.Fields(fields), nil
 }
 
 func refusal(message string) *admissionv1.AdmissionResponse {
