@@ -80,6 +80,7 @@ var layers = []struct {
 	{"controlplane/explain", []string{"controlplane/mesh", "filters/policy"}},
 	{"controlplane/ca/durable", nil},
 	{"controlplane/ca", []string{"controlplane/ca/", "controlplane/door", "controlplane/mesh", "filters/identity"}},
+	{"controlplane/attest", []string{"controlplane/ca", "controlplane/mesh"}},
 	{"controlplane", []string{"controlplane/", "filters/", "wasm-registry/"}},
 	{"wasm-registry/", []string{"controlplane/door", "wasm-registry/", "filters/wasmtest", "filters/config", "filters/policy"}},
 	{"injector/envoy", nil},
