@@ -79,6 +79,7 @@ var layers = []struct {
 	{"controlplane/check", []string{"controlplane/mesh", "controlplane/smi", "controlplane/files"}},
 	{"controlplane/explain", []string{"controlplane/mesh", "filters/policy"}},
 	{"controlplane/ca/durable", nil},
+	{"controlplane/ca/secret", []string{"controlplane/ca"}},
 	{"controlplane/ca", []string{"controlplane/ca/", "controlplane/door", "controlplane/mesh", "filters/identity"}},
 	{"controlplane/attest", []string{"controlplane/ca", "controlplane/mesh"}},
 	{"controlplane", []string{"controlplane/", "filters/", "wasm-registry/"}},
