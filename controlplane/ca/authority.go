@@ -59,6 +59,12 @@ type Options struct {
 	LeafLifetime time.Duration
 	// Now is the clock; time.Now if nil.
 	Now func() time.Time
+	// Attest says whose the tokens of the platform are; nil: there is no platform,
+	// and nobody joins that way.
+	Attest Attest
+	// Pods are those with a sidecar, of which a rotation waits for each; nil:
+	// there are none.
+	Pods func() []mesh.Name
 }
 
 // Authority issues the mesh's certificates. It is safe for concurrent use.
@@ -67,6 +73,8 @@ type Authority struct {
 	trustDomain  string
 	leafLifetime time.Duration
 	now          func() time.Time
+	attest       Attest
+	pods         func() []mesh.Name
 
 	// roots are replaced as a whole by a step of a rotation.
 	roots atomic.Pointer[roots]
@@ -74,13 +82,13 @@ type Authority struct {
 	// mu orders, within this process, the uses of renewal credentials and what
 	// sidecars say they hold.
 	mu       sync.Mutex
-	holdings map[mesh.Name]Holding
+	holdings map[holder]Holding
 }
 
 // Open loads the authority kept in dir, or founds it there. Two processes that
 // found one at the same moment agree on the same root.
 func Open(dir string, o Options) (*Authority, error) {
-	a := &Authority{dir: dir, leafLifetime: o.LeafLifetime, now: o.Now, holdings: map[mesh.Name]Holding{}}
+	a := &Authority{dir: dir, leafLifetime: o.LeafLifetime, now: o.Now, attest: o.Attest, pods: o.Pods, holdings: map[holder]Holding{}}
 	if a.now == nil {
 		a.now = time.Now
 	}

@@ -16,14 +16,19 @@ var ControlPlane = mesh.Name{Namespace: "wasmesh-system", Name: "controlplane"}
 // ControlPlaneID is the SPIFFE ID of the control plane of a trust domain.
 func ControlPlaneID(trustDomain string) string { return mesh.SPIFFEID(trustDomain, ControlPlane) }
 
-// KindWorkload is the kind of an identity that came from a Workload object.
-const KindWorkload = "workload"
+// The kinds of workloads: a Workload object, or a pod that the injector gave a
+// sidecar.
+const (
+	KindWorkload = "workload"
+	KindPod      = "pod"
+)
 
 // Identity is who a leaf is for.
 type Identity struct {
 	ServiceAccount mesh.Name
 	Workload       mesh.Name
-	// Kind of the object that the workload is, in lower case: KindWorkload.
+	// Kind of the object that the workload is, in lower case: KindWorkload or
+	// KindPod.
 	Kind string
 }
 
