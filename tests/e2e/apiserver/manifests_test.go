@@ -57,6 +57,7 @@ rules:
 - {apiGroups: [wasmesh.io], resources: [wasmfilters, workloads], verbs: [list, watch]}
 - {apiGroups: [wasmesh.io], resources: [wasmfilters/status, workloads/status], verbs: [patch]}
 - {apiGroups: [""], resources: [events], verbs: [create, patch]}
+- {apiGroups: [rbac.authorization.k8s.io], resources: [clusterroles], resourceNames: [wasmesh-controlplane], verbs: [get]}
 - {apiGroups: [""], resources: [configmaps], resourceNames: [wasmesh-roots], verbs: [create, list, watch, patch]}
 ---
 apiVersion: rbac.authorization.k8s.io/v1
