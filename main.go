@@ -37,6 +37,7 @@ const usage = `wasmesh - a service mesh whose policies are Go code, run as Wasm 
   wasmesh xds -f DIR --proxy ns/name            print what a sidecar is told
   wasmesh hosts -f DIR --proxy ns/name          print where an application dials services
   wasmesh controlplane --source DIR             serve a folder of manifests to sidecars
+  wasmesh controlplane --kubernetes             serve a cluster to sidecars
   wasmesh token create --state DIR --workload ns/name
                                                 make a one-time token with which a sidecar joins
   wasmesh ca rotate start|switch|finish|status  replace the root, in three steps that cut nobody off

@@ -1,6 +1,6 @@
-// Package controlplane runs the control plane of a folder of manifests: it ties
-// the source of objects, the authority, the modules and the xDS server
-// together.
+// Package controlplane runs the control plane: it ties the source of objects,
+// which is a folder of manifests or a Kubernetes cluster, the authority, the
+// modules and the xDS server together.
 //
 // It is wiring with one loop. It never decides what a manifest means or what a
 // proxy is told: smi and xds do. When something is wrong, the last good state
@@ -18,7 +18,7 @@ import (
 	"time"
 
 	"github.com/wasmesh/wasmesh/controlplane/ca"
-	"github.com/wasmesh/wasmesh/controlplane/files"
+	"github.com/wasmesh/wasmesh/controlplane/kube"
 	"github.com/wasmesh/wasmesh/controlplane/mesh"
 	"github.com/wasmesh/wasmesh/controlplane/observe/receive"
 	"github.com/wasmesh/wasmesh/controlplane/serve"
@@ -28,8 +28,13 @@ import (
 
 // Options say where everything is.
 type Options struct {
-	// Source is the folder of manifests.
+	// Source is the folder of manifests; empty with Kubernetes.
 	Source string
+	// Kubernetes is the cluster to serve instead of a folder; nil for none.
+	Kubernetes *kube.Options
+	// Leader are tasks that one replica at a time runs, besides those of this
+	// package; each ends with its context.
+	Leader []func(context.Context)
 	// State keeps the authority's key and the join tokens.
 	State string
 	// Module is the filter module's file; it is read again when it changes.
@@ -45,6 +50,11 @@ type Options struct {
 	Registry string
 	// Status is a Unix socket on which the state is told; empty for none.
 	Status string
+	// Health is the address of the probes /ready and /healthy; empty for none.
+	Health string
+	// Webhook is the address of the validating webhook, which needs Kubernetes;
+	// empty for none.
+	Webhook string
 	// Settings hold for the whole mesh.
 	Settings smi.Settings
 	// LeafLifetime is how long a workload's certificate lives.
@@ -71,8 +81,11 @@ func Run(ctx context.Context, o Options) error {
 	}
 	server := serve.New(o.Log)
 	p := &plane{
-		options: o, source: files.NewSource(o.Source), modules: modules, server: server, authority: authority,
+		options: o, modules: modules, server: server, authority: authority,
 		images: newImages(puller{manifests: o.Source, insecure: o.InsecureRegistries, store: modules.store, known: filepath.Join(o.State, "images")}.get, o.Log),
+	}
+	if err := p.open(); err != nil {
+		return err
 	}
 	p.catalog.Store(&catalog{replaced: make(chan struct{})})
 	p.observed = receive.New(o.Settings.TrustDomain, serve.WorkloadOf, p.accountOf, o.Log)
@@ -85,33 +98,44 @@ func Run(ctx context.Context, o Options) error {
 
 // listeners are open before anything starts, so that a taken address is told at
 // once and plainly.
-type listeners struct{ xds, join, status, registry net.Listener }
+type listeners struct{ xds, join, status, registry, health, webhook net.Listener }
+
+// close is for the way back.
+func (l listeners) close() error {
+	var failures []error
+	for _, one := range []net.Listener{l.xds, l.join, l.status, l.registry, l.health, l.webhook} {
+		if one != nil {
+			failures = append(failures, one.Close())
+		}
+	}
+	return errors.Join(failures...)
+}
 
 func listen(ctx context.Context, o Options) (listeners, error) {
 	var l listeners
-	var err error
 	var config net.ListenConfig
-	if l.xds, err = config.Listen(ctx, "tcp", o.XDS); err != nil {
-		return l, fmt.Errorf("xDS address %s: %w; is another control plane running?", o.XDS, err)
-	}
-	if l.join, err = config.Listen(ctx, "tcp", o.Join); err != nil {
-		return l, errors.Join(fmt.Errorf("join address %s: %w; is another control plane running?", o.Join, err), l.xds.Close())
-	}
-	if o.Registry != "" {
-		if l.registry, err = config.Listen(ctx, "tcp", o.Registry); err != nil {
-			return l, errors.Join(fmt.Errorf("registry address %s: %w; is another control plane running?", o.Registry, err), l.xds.Close(), l.join.Close())
+	for _, want := range []struct {
+		what, address string
+		into          *net.Listener
+	}{{"xDS", o.XDS, &l.xds}, {"join", o.Join, &l.join}, {"registry", o.Registry, &l.registry}, {"health", o.Health, &l.health}, {"webhook", o.Webhook, &l.webhook}} {
+		if want.address == "" && want.what != "xDS" && want.what != "join" {
+			continue
 		}
+		opened, err := config.Listen(ctx, "tcp", want.address)
+		if err != nil {
+			return l, errors.Join(fmt.Errorf("%s address %s: %w; is another control plane running?", want.what, want.address, err), l.close())
+		}
+		*want.into = opened
 	}
 	if o.Status == "" {
 		return l, nil
 	}
-	if l.status, err = listenStatus(ctx, o.Status); err != nil {
-		err = errors.Join(err, l.xds.Close(), l.join.Close())
-		if l.registry != nil {
-			err = errors.Join(err, l.registry.Close())
-		}
+	opened, err := listenStatus(ctx, o.Status)
+	if err != nil {
+		return l, errors.Join(err, l.close())
 	}
-	return l, err
+	l.status = opened
+	return l, nil
 }
 
 // run starts every part; the first that ends, ends the others.
@@ -125,7 +149,7 @@ func (p *plane) run(ctx context.Context, cancel context.CancelFunc, l listeners)
 		func() error { return p.server.Run(ctx) },
 		func() error { return p.server.Serve(ctx, l.xds, xdsTLS, p.observed.Register) },
 		func() error { return p.authority.Serve(ctx, l.join, hosts(l.join), p.accountOf, p.options.Log) },
-		func() error { files.Watch(ctx, p.options.Source, changed); return nil },
+		func() error { p.source.Watch(ctx, changed); return nil },
 		func() error { watchFile(ctx, p.options.Module, changed); return nil },
 		func() error { return p.loop(ctx, changed) },
 	}
@@ -140,6 +164,15 @@ func (p *plane) run(ctx context.Context, cancel context.CancelFunc, l listeners)
 	}
 	if l.status != nil {
 		parts = append(parts, func() error { return serveHTTP(ctx, l.status, p.statusHandler()) })
+	}
+	if l.health != nil {
+		parts = append(parts, func() error { return serveHTTP(ctx, l.health, p.healthHandler()) })
+	}
+	if p.options.Kubernetes != nil {
+		parts = append(parts, func() error { return p.lead(ctx) })
+	}
+	if l.webhook != nil {
+		parts = append(parts, func() error { return p.validate(ctx, l.webhook) })
 	}
 	results := make(chan error, len(parts))
 	for _, part := range parts {
@@ -176,7 +209,7 @@ func serveHTTP(ctx context.Context, l net.Listener, h http.Handler) error {
 	stop := context.AfterFunc(ctx, func() { s.Close() })
 	defer stop()
 	if err := s.Serve(l); err != nil && !errors.Is(err, http.ErrServerClosed) {
-		return fmt.Errorf("status on %s: %w", l.Addr(), err)
+		return fmt.Errorf("%s: %w", l.Addr(), err)
 	}
 	return nil
 }

@@ -137,7 +137,9 @@ func (i *images) close() {
 // puller gets modules from where they are. It is used by several goroutines and
 // has no state but its folders.
 type puller struct {
-	// manifests is the folder beside which relative layouts are looked for.
+	// manifests is the folder beside which relative layouts are looked for. Where
+	// there is none no layout is read: whoever may write a WasmFilter into a cluster
+	// has no business with this machine's files.
 	manifests string
 	// insecure are the registries that may be on this machine and in the clear.
 	insecure []string
@@ -175,6 +177,9 @@ func (p puller) pull(ctx context.Context, image string) ([]byte, error) {
 	r, err := oci.ParseReference(image)
 	if err != nil {
 		return nil, err
+	}
+	if r.Folder != "" && p.manifests == "" {
+		return nil, fmt.Errorf("image %s is a folder, and this control plane serves a cluster: push it to a registry", image)
 	}
 	if r.Folder != "" && !filepath.IsAbs(r.Folder) {
 		r.Folder = filepath.Join(p.manifests, r.Folder)

@@ -96,7 +96,7 @@ func TestFilterCandidates(t *testing.T) {
 			modules.Wanted{Unread: "gone; it is tried again every few seconds", Without: "requests pass without it."}},
 	} {
 		answer = c.err
-		p := &plane{source: files.NewSource(t.TempDir()), images: newImages(get, slog.New(slog.DiscardHandler))}
+		p := &plane{source: folder{Source: files.NewSource(t.TempDir())}, images: newImages(get, slog.New(slog.DiscardHandler))}
 		again := make(chan struct{}, 1)
 		s := wanting(c.filter)
 		if first := p.filterCandidates(t.Context(), s, again); len(first) != 1 || first[0].Use.Digest+first[0].Unread != "" {

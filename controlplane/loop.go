@@ -5,7 +5,7 @@ import (
 	"sync/atomic"
 
 	"github.com/wasmesh/wasmesh/controlplane/ca"
-	"github.com/wasmesh/wasmesh/controlplane/files"
+	"github.com/wasmesh/wasmesh/controlplane/kube"
 	"github.com/wasmesh/wasmesh/controlplane/mesh"
 	"github.com/wasmesh/wasmesh/controlplane/modules"
 	"github.com/wasmesh/wasmesh/controlplane/observe/receive"
@@ -18,7 +18,11 @@ import (
 // writes it; others read the snapshot and the problems.
 type plane struct {
 	options Options
-	source  *files.Source
+	source  source
+	// clients, cluster and writer are there with Kubernetes only.
+	clients kube.Clients
+	cluster *kube.Source
+	writer  *kube.Writer
 	modules *keeper
 	// images are where users' filters come from.
 	images *images
@@ -33,9 +37,13 @@ type plane struct {
 	good     smi.Objects
 	told     map[string]bool
 	snapshot atomic.Pointer[mesh.Snapshot]
+	// objects are those last read, whatever is wrong with them.
+	objects  atomic.Pointer[smi.Objects]
 	problems atomic.Pointer[[]mesh.Problem]
 	digest   atomic.Pointer[string]
 	catalog  atomic.Pointer[catalog]
+	// published is true once the whole mesh was published.
+	published atomic.Bool
 }
 
 // loop makes every change, however many arrive at once, one pass over the whole
@@ -43,6 +51,9 @@ type plane struct {
 func (p *plane) loop(ctx context.Context, changed chan struct{}) error {
 	defer p.modules.close()
 	defer p.images.close()
+	if err := p.source.Await(ctx); err != nil {
+		return nil // only ctx ends it
+	}
 	for {
 		if err := p.reload(ctx, changed); err != nil {
 			return err
@@ -72,6 +83,7 @@ func (p *plane) reload(ctx context.Context, changed chan<- struct{}) error {
 	problems = append(problems, more...)
 	p.good = good
 	p.snapshot.Store(snapshot)
+	p.objects.Store(&objects)
 	wanted := append([]candidate{ownCandidate(p.options.Module, snapshot)}, p.filterCandidates(ctx, snapshot, changed)...)
 	problems = append(problems, p.modules.step(ctx, wanted, changed)...)
 	settings := p.settings(p.modules.book.Serving)
@@ -82,6 +94,7 @@ func (p *plane) reload(ctx context.Context, changed chan<- struct{}) error {
 	if err := p.server.Publish(ctx, snapshot, settings); err != nil {
 		return nil // only ctx ends it
 	}
+	p.published.Store(true)
 	p.options.Log.Info("published", "services", len(snapshot.Services), "workloads", len(snapshot.Workloads),
 		"targets", targets(snapshot), "problems", len(problems), "module", short(digest))
 	return nil
@@ -114,6 +127,9 @@ func (p *plane) tell(problems []mesh.Problem) {
 	}
 	p.told = told
 	p.problems.Store(&problems)
+	if p.writer != nil {
+		p.writer.Tell(problems)
+	}
 }
 
 func targets(s *mesh.Snapshot) int {

@@ -39,8 +39,8 @@ func relaxed(s *mesh.Snapshot) []Relaxed {
 
 // Observed is what sidecars saw, and what it takes to read it.
 type Observed struct {
-	// Source is the absolute path of the folder of manifests, Settings how it is
-	// read.
+	// Source is the absolute path of the folder of manifests, empty with Kubernetes;
+	// Settings are how it is read.
 	Source   string
 	Settings smi.Settings
 	Report   observe.Report
@@ -50,9 +50,9 @@ func (p *plane) statusHandler() http.Handler {
 	mux := http.NewServeMux()
 	p.handleRotation(mux)
 	mux.HandleFunc("GET /observations", func(w http.ResponseWriter, _ *http.Request) {
-		source, err := filepath.Abs(p.options.Source)
-		if err != nil {
-			source = p.options.Source
+		source := p.options.Source
+		if absolute, err := filepath.Abs(source); err == nil && source != "" {
+			source = absolute
 		}
 		p.tellJSON(w, Observed{Source: source, Settings: p.options.Settings, Report: p.observed.Report()})
 	})

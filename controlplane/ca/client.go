@@ -33,7 +33,7 @@ var ErrRequest = errRequest
 type Membership struct {
 	Certificates   []byte // PEM, the leaf first
 	TrustBundle    []byte // PEM
-	Renewal        string // secret: buys the next certificate
+	Renewal        string // secret: buys the next certificate; empty for pods, whose token does
 	Workload       mesh.Name
 	ServiceAccount mesh.Name
 	TrustDomain    string
@@ -98,11 +98,27 @@ func (c Client) Join(ctx context.Context, token string, csr []byte) (Membership,
 	return out.membership(csr, c.now())
 }
 
+// Attest shows a token of the platform for a membership. The server must have a
+// chain to one of the roots (PEM), and the control plane's SPIFFE ID, before it
+// gets to see the token. Errors are as those of Join, but none is final: the
+// platform replaces tokens, and may take a moment to know a new pod.
+func (c Client) Attest(ctx context.Context, token string, roots, csr []byte) (Membership, error) {
+	verify, err := c.known(roots)
+	if err != nil {
+		return Membership{}, err
+	}
+	var out answer
+	if err := c.call(ctx, attestPath, attestRequest{token, string(csr), c.now()}, &out, verify); err != nil {
+		return Membership{}, fmt.Errorf("joining at %s: %w", c.URL, err)
+	}
+	return out.attested(csr, c.now())
+}
+
 // Renew trades the renewal credential of m, whose TrustBundle and Workload it
 // also uses, for a new membership. Errors are as those of Join; m's credential
 // stays good until the new one is used.
 func (c Client) Renew(ctx context.Context, m Membership, csr []byte) (Membership, error) {
-	verify, err := c.known(m)
+	verify, err := c.known(m.TrustBundle)
 	if err != nil {
 		return Membership{}, err
 	}
@@ -117,12 +133,22 @@ func (c Client) Renew(ctx context.Context, m Membership, csr []byte) (Membership
 // signs, and tells the control plane what Envoy runs with. It spends nothing of
 // m, of which it uses what Renew uses. Errors are as those of Join.
 func (c Client) Roots(ctx context.Context, m Membership, holds Holding) (bundle []byte, signer string, err error) {
-	verify, err := c.known(m)
+	return c.askRoots(ctx, m.TrustBundle, rootsRequest{Workload: m.Workload.String(), Renewal: m.Renewal, Holds: holds})
+}
+
+// AttestedRoots is Roots for whoever shows a token of the platform, to a server
+// that leads to one of the roots (PEM).
+func (c Client) AttestedRoots(ctx context.Context, token string, roots []byte, holds Holding) (bundle []byte, signer string, err error) {
+	return c.askRoots(ctx, roots, rootsRequest{Token: token, Holds: holds})
+}
+
+func (c Client) askRoots(ctx context.Context, known []byte, in rootsRequest) (bundle []byte, signer string, err error) {
+	verify, err := c.known(known)
 	if err != nil {
 		return nil, "", err
 	}
 	var out rootsAnswer
-	err = c.call(ctx, rootsPath, rootsRequest{m.Workload.String(), m.Renewal, holds}, &out, verify)
+	err = c.call(ctx, rootsPath, in, &out, verify)
 	if err == nil {
 		_, err = parseBundle([]byte(out.TrustBundle))
 	}
@@ -132,11 +158,11 @@ func (c Client) Roots(ctx context.Context, m Membership, holds Holding) (bundle 
 	return []byte(out.TrustBundle), out.Signer, nil
 }
 
-// known verifies a server by the roots that a member has.
-func (c Client) known(m Membership) (func(tls.ConnectionState) error, error) {
-	roots, err := parseBundle(m.TrustBundle)
+// known verifies a server by the roots (PEM) that a member has.
+func (c Client) known(bundle []byte) (func(tls.ConnectionState) error, error) {
+	roots, err := parseBundle(bundle)
 	if err != nil {
-		return nil, fmt.Errorf("%w: stored trust bundle: %w", ErrRequest, err)
+		return nil, fmt.Errorf("%w: the trust bundle that is here: %w", ErrRequest, err)
 	}
 	return func(state tls.ConnectionState) error {
 		return verifyControlPlane(state.PeerCertificates, roots, c.now())
@@ -208,9 +234,27 @@ func read(response *http.Response, out any) error {
 	return decode(body, out)
 }
 
-// membership checks that the answer belongs together before anyone relies on it:
-// the leaf is for our key, leads to the bundle, and says who the answer says.
+// membership is what an answer with a renewal credential gives.
 func (r answer) membership(csr []byte, now time.Time) (Membership, error) {
+	m, err := r.verified(csr, now)
+	if err == nil && !isSecret(r.Renewal) {
+		return Membership{}, errors.New("the answer has no renewal credential")
+	}
+	return m, err
+}
+
+// attested is what an answer to a platform's token gives.
+func (r answer) attested(csr []byte, now time.Time) (Membership, error) {
+	m, err := r.verified(csr, now)
+	if err == nil && r.Renewal != "" {
+		return Membership{}, errors.New("the answer has a renewal credential that nobody asked for")
+	}
+	return m, err
+}
+
+// verified checks that the answer belongs together before anyone relies on it:
+// the leaf is for our key, leads to the bundle, and says who the answer says.
+func (r answer) verified(csr []byte, now time.Time) (Membership, error) {
 	key, err := ParseRequest(csr)
 	if err != nil {
 		return Membership{}, err
@@ -226,11 +270,11 @@ func (r answer) membership(csr []byte, now time.Time) (Membership, error) {
 	if r.Now.IsZero() {
 		r.Now = now
 	}
-	root, err := verifyChain(chain, roots, x509.ExtKeyUsageClientAuth, now)
+	path, err := verifyChain(chain, roots, x509.ExtKeyUsageClientAuth, now)
 	if err != nil {
 		return Membership{}, fmt.Errorf("issued certificate: %w (this machine's clock is %s)", err, describeSkew(now.Sub(r.Now)))
 	}
-	trustDomain, err := trustDomainOf(root)
+	trustDomain, err := trustDomainOf(path)
 	if err != nil {
 		return Membership{}, fmt.Errorf("trust bundle: %w", err)
 	}
@@ -241,12 +285,12 @@ func (r answer) membership(csr []byte, now time.Time) (Membership, error) {
 	if leaf, ok := chain[0].PublicKey.(*ecdsa.PublicKey); !ok || !leaf.Equal(key) {
 		return Membership{}, errors.New("the issued certificate is for another key")
 	}
-	if id.Workload.String() != r.Workload || id.ServiceAccount.String() != r.ServiceAccount || !isSecret(r.Renewal) {
+	if id.Workload.String() != r.Workload || id.ServiceAccount.String() != r.ServiceAccount {
 		return Membership{}, errors.New("the answer does not fit the issued certificate")
 	}
 	return Membership{
 		Certificates: []byte(r.Certificates), TrustBundle: []byte(r.TrustBundle), Renewal: r.Renewal,
 		Workload: id.Workload, ServiceAccount: id.ServiceAccount, TrustDomain: trustDomain, Expires: chain[0].NotAfter,
-		Signer: fingerprint(root.Raw), Lifetime: chain[0].NotAfter.Sub(r.Now), Skew: now.Sub(r.Now),
+		Signer: fingerprint(path[len(path)-1].Raw), Lifetime: chain[0].NotAfter.Sub(r.Now), Skew: now.Sub(r.Now),
 	}, nil
 }

@@ -79,6 +79,14 @@ func (a *Authority) Renew(workload mesh.Name, renewal string, admit func() error
 	return next, nil
 }
 
+// proved is nil if the credential is one of the workload's. It is not spent.
+func (a *Authority) proved(workload mesh.Name, renewal string) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	_, _, err := a.prove(workload, renewal)
+	return err
+}
+
 // prove finds the credential that a caller has among those of the workload; a.mu
 // is held.
 func (a *Authority) prove(workload mesh.Name, renewal string) (f credentialFile, used int, err error) {

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/wasmesh/wasmesh/controlplane/ca/durable"
 	"github.com/wasmesh/wasmesh/controlplane/mesh"
 )
 
@@ -56,9 +55,16 @@ type Root struct {
 	Expires     time.Time `json:"expires"`
 }
 
+// holder is whose Envoy holds something.
+type holder struct {
+	kind     string
+	workload mesh.Name
+}
+
 // Waiting is a workload that the next step would cut off.
 type Waiting struct {
 	Workload mesh.Name `json:"workload"`
+	Kind     string    `json:"kind"` // KindWorkload or KindPod
 	Cause    string    `json:"cause"`
 }
 
@@ -77,6 +83,8 @@ type Rotation struct {
 // last follows from the roots alone: there is nothing else that could disagree.
 func (r *roots) last() Step {
 	switch {
+	case r.external != nil:
+		return Finish
 	case r.next != nil:
 		return Start
 	case len(r.trusted()) > 1:
@@ -115,18 +123,36 @@ func (a *Authority) rotation() (Rotation, error) {
 		if err != nil {
 			return out, fmt.Errorf("renewal credential of %s: %w", workload, err)
 		}
-		if cause := a.lacks(workload, f.LeafEnds); cause != "" {
-			out.Waiting = append(out.Waiting, Waiting{workload, cause})
+		if cause := a.lacks(holder{KindWorkload, workload}, f.LeafEnds); cause != "" {
+			out.Waiting = append(out.Waiting, Waiting{workload, KindWorkload, cause})
 		}
 	}
+	out.Waiting = append(out.Waiting, a.waitingPods()...)
 	return out, nil
+}
+
+// waitingPods are the pods for whom the next step comes too early. When the leaf
+// of each ends is not kept, as no replica issued all of them: that they are there
+// is enough.
+func (a *Authority) waitingPods() []Waiting {
+	if a.pods == nil {
+		return nil
+	}
+	var out []Waiting
+	for _, pod := range a.pods() {
+		if cause := a.lacks(holder{KindPod, pod}, a.now().Add(a.leafLifetime)); cause != "" {
+			out = append(out, Waiting{pod, KindPod, cause})
+		}
+	}
+	slices.SortFunc(out, func(x, y Waiting) int { return strings.Compare(x.Workload.String(), y.Workload.String()) })
+	return out
 }
 
 // lacks says why the next step would cut a workload off. One whose leaf has
 // ended is cut off already, and comes back by a renewal.
-func (a *Authority) lacks(workload mesh.Name, leafEnds time.Time) string {
+func (a *Authority) lacks(h holder, leafEnds time.Time) string {
 	r := a.roots.Load()
-	holds, told := a.holdings[workload]
+	holds, told := a.holdings[h]
 	last := r.last()
 	if last == Finish || !a.now().Before(leafEnds) {
 		return ""
@@ -163,6 +189,9 @@ func (a *Authority) Rotate(step Step, force bool) (Rotation, error) {
 	if len(now.Waiting) > 0 && !force {
 		return now, fmt.Errorf("%w, the first of %d being %s: %s", ErrNotYet, len(now.Waiting), now.Waiting[0].Workload, now.Waiting[0].Cause)
 	}
+	if a.external != "" {
+		return now, fmt.Errorf("who signs is issued by the authority whose files are in %s: replace the root there, with both roots in %s meanwhile", a.external, externalRoots)
+	}
 	next, err := a.roots.Load().after(step, a.trustDomain, a.now())
 	if err != nil {
 		return now, err
@@ -171,8 +200,8 @@ func (a *Authority) Rotate(step Step, force bool) (Rotation, error) {
 	if err != nil {
 		return now, err
 	}
-	written := durable.Write(a.rootPath(), data)
-	// What is on disk is what is true, whatever became of the writing.
+	written := a.store.Replace(a.kept, data)
+	// What is kept is what is true, whatever became of the writing.
 	if err := errors.Join(written, a.load()); err != nil {
 		return now, fmt.Errorf("rotating the root: %w", err)
 	}
@@ -204,17 +233,12 @@ func (r *roots) after(step Step, trustDomain string, now time.Time) (*roots, err
 	return &next, nil
 }
 
-// Note keeps what a sidecar holds, if its credential proves that it is that of
-// the workload. The credential is not spent.
-func (a *Authority) Note(workload mesh.Name, renewal string, holds Holding) error {
+// note keeps what the sidecar of a workload holds that has proved who it is.
+func (a *Authority) note(id Identity, holds Holding) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if _, _, err := a.prove(workload, renewal); err != nil {
-		return err
-	}
 	if len(a.holdings) >= maxHoldings {
 		clear(a.holdings)
 	}
-	a.holdings[workload] = holds
-	return nil
+	a.holdings[holder{id.Kind, id.Workload}] = holds
 }

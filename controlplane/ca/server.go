@@ -85,7 +85,8 @@ func (a *Authority) Serve(ctx context.Context, ln net.Listener, hosts []string, 
 	return fmt.Errorf("join endpoint on %s: %w", ln.Addr(), err)
 }
 
-// Handler answers POST /v1/join, /v1/renew and /v1/roots. Every refusal goes to log
+// Handler answers POST /v1/join, /v1/renew and /v1/roots, and /v1/attest where
+// there is a platform to ask. Every refusal goes to log
 // with its reason; the caller gets the same words for every bad secret.
 func (a *Authority) Handler(lookup Lookup, log *slog.Logger) http.Handler {
 	e := &endpoint{authority: a, lookup: lookup, log: log}
@@ -93,6 +94,9 @@ func (a *Authority) Handler(lookup Lookup, log *slog.Logger) http.Handler {
 	mux.HandleFunc("POST "+joinPath, e.handle(issued(e.join)))
 	mux.HandleFunc("POST "+renewPath, e.handle(issued(e.renew)))
 	mux.HandleFunc("POST "+rootsPath, e.handle(e.roots))
+	if a.attest != nil {
+		mux.HandleFunc("POST "+attestPath, e.handle(issued(e.attest)))
+	}
 	return mux
 }
 
@@ -101,12 +105,14 @@ type endpoint struct {
 	lookup    Lookup
 	log       *slog.Logger
 	limit     limiter
-	tell      door.Teller
+	// tell is for noise, audit for refusals: noise must not push those out.
+	tell, audit door.Teller
+	recalled    recollection
 }
 
 // handle reads a bounded body, lets act answer it, and writes and logs what
 // came out. The name that act returns is the workload if it is known.
-func (e *endpoint) handle(act func(body []byte) (out any, workload mesh.Name, err error)) http.HandlerFunc {
+func (e *endpoint) handle(act func(ctx context.Context, body []byte) (out any, workload mesh.Name, err error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		remote, _ := netip.ParseAddrPort(r.RemoteAddr)
 		if !e.limit.allow(remote.Addr(), e.authority.now()) {
@@ -117,12 +123,12 @@ func (e *endpoint) handle(act func(body []byte) (out any, workload mesh.Name, er
 		}
 		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 		if err != nil {
-			e.log.Warn("join endpoint: unreadable request", "remote", r.RemoteAddr, "reason", err)
+			e.tell.Warn(e.log, e.authority.now(), "join endpoint: unreadable request", "remote", r.RemoteAddr, "reason", err)
 			reply(w, http.StatusBadRequest, refusalAnswer{fmt.Sprintf("the body cannot be read, or has more than %d bytes", maxBody)})
 			return
 		}
 		door.Heard(r)
-		out, workload, err := act(body)
+		out, workload, err := act(r.Context(), body)
 		if err == nil {
 			if a, ok := out.(answer); ok {
 				e.log.Info("join endpoint: issued", "workload", workload.String(), "remote", r.RemoteAddr, "path", r.URL.Path, "expires", a.Expires)
@@ -131,7 +137,7 @@ func (e *endpoint) handle(act func(body []byte) (out any, workload mesh.Name, er
 			return
 		}
 		status, told := tell(err)
-		e.log.Warn("join endpoint: refused", "workload", workload.String(), "remote", r.RemoteAddr, "path", r.URL.Path, "reason", err)
+		e.audit.Warn(e.log, e.authority.now(), "join endpoint: refused", "workload", workload.String(), "remote", r.RemoteAddr, "path", r.URL.Path, "reason", err)
 		reply(w, status, refusalAnswer{told})
 	}
 }
@@ -139,6 +145,8 @@ func (e *endpoint) handle(act func(body []byte) (out any, workload mesh.Name, er
 // tell turns an error into what a stranger may know of it.
 func tell(err error) (status int, told string) {
 	switch {
+	case errors.Is(err, errNotAttested):
+		return http.StatusForbidden, "the cluster does not vouch for this token here; the control plane's log says why"
 	case errors.Is(err, ErrRefused):
 		return http.StatusForbidden, "the token or renewal credential is not valid (any more); ask the operator of the mesh for a new join token"
 	case errors.Is(err, errUnknownWorkload), errors.Is(err, errSkew):
@@ -157,14 +165,14 @@ func reply(w http.ResponseWriter, status int, body any) {
 }
 
 // issued makes an act of one that returns a certificate.
-func issued(act func([]byte) (answer, mesh.Name, error)) func([]byte) (any, mesh.Name, error) {
-	return func(body []byte) (any, mesh.Name, error) {
-		out, workload, err := act(body)
+func issued(act func(context.Context, []byte) (answer, mesh.Name, error)) func(context.Context, []byte) (any, mesh.Name, error) {
+	return func(ctx context.Context, body []byte) (any, mesh.Name, error) {
+		out, workload, err := act(ctx, body)
 		return out, workload, err
 	}
 }
 
-func (e *endpoint) join(body []byte) (answer, mesh.Name, error) {
+func (e *endpoint) join(_ context.Context, body []byte) (answer, mesh.Name, error) {
 	var in joinRequest
 	if err := decode(body, &in); err != nil {
 		return answer{}, mesh.Name{}, fmt.Errorf("%w: %w", errRequest, err)
@@ -188,7 +196,7 @@ func (e *endpoint) join(body []byte) (answer, mesh.Name, error) {
 	return out, workload, nil
 }
 
-func (e *endpoint) renew(body []byte) (answer, mesh.Name, error) {
+func (e *endpoint) renew(_ context.Context, body []byte) (answer, mesh.Name, error) {
 	var in renewRequest
 	if err := decode(body, &in); err != nil {
 		return answer{}, mesh.Name{}, fmt.Errorf("%w: %w", errRequest, err)
@@ -219,19 +227,20 @@ func (e *endpoint) renew(body []byte) (answer, mesh.Name, error) {
 }
 
 // roots tells who is trusted, and keeps what the caller says it holds.
-func (e *endpoint) roots(body []byte) (any, mesh.Name, error) {
+func (e *endpoint) roots(ctx context.Context, body []byte) (any, mesh.Name, error) {
 	var in rootsRequest
 	if err := decode(body, &in); err != nil {
 		return nil, mesh.Name{}, fmt.Errorf("%w: %w", errRequest, err)
 	}
-	workload, ok := mesh.ParseName(in.Workload)
-	if _, err := Label(workload, KindWorkload); !ok || err != nil || !in.Holds.plausible() {
+	if !in.Holds.plausible() {
 		return nil, mesh.Name{}, refuse("malformed question for roots")
 	}
-	if err := e.authority.Note(workload, in.Renewal, in.Holds); err != nil {
-		return nil, workload, err
+	id, err := e.holder(ctx, in)
+	if err != nil {
+		return nil, id.Workload, err
 	}
-	return rootsAnswer{string(e.authority.TrustBundle()), e.authority.Fingerprint()}, workload, nil
+	e.authority.note(id, in.Holds)
+	return rootsAnswer{string(e.authority.TrustBundle()), e.authority.Fingerprint()}, id.Workload, nil
 }
 
 // certify issues for a workload that has proved itself.
@@ -240,15 +249,19 @@ func (e *endpoint) certify(workload mesh.Name, key *ecdsa.PublicKey) (answer, er
 	if !ok {
 		return answer{}, errUnknownWorkload
 	}
-	leaf, err := e.authority.Issue(key, Identity{serviceAccount, workload, KindWorkload}, 0)
+	return e.issue(Identity{serviceAccount, workload, KindWorkload}, key)
+}
+
+func (e *endpoint) issue(id Identity, key *ecdsa.PublicKey) (answer, error) {
+	leaf, err := e.authority.Issue(key, id, 0)
 	if err != nil {
 		return answer{}, err
 	}
 	return answer{
 		Certificates:   string(leaf.Chain),
 		TrustBundle:    string(e.authority.TrustBundle()),
-		Workload:       workload.String(),
-		ServiceAccount: serviceAccount.String(),
+		Workload:       id.Workload.String(),
+		ServiceAccount: id.ServiceAccount.String(),
 		Expires:        leaf.Expires,
 		Now:            e.authority.now().UTC(),
 	}, nil

@@ -11,9 +11,10 @@ import (
 
 // The paths of the join protocol, both POST with a JSON body.
 const (
-	joinPath  = "/v1/join"
-	renewPath = "/v1/renew"
-	rootsPath = "/v1/roots"
+	joinPath   = "/v1/join"
+	attestPath = "/v1/attest"
+	renewPath  = "/v1/renew"
+	rootsPath  = "/v1/roots"
 )
 
 const (
@@ -27,6 +28,14 @@ type joinRequest struct {
 	Now   time.Time `json:"now"` // the caller's clock
 }
 
+// attestRequest proves who asks by a token of the platform, and its answer has no
+// renewal credential: the platform keeps the token fresh.
+type attestRequest struct {
+	Token string    `json:"token"`
+	CSR   string    `json:"csr"` // PEM
+	Now   time.Time `json:"now"` // the caller's clock
+}
+
 type renewRequest struct {
 	Workload string    `json:"workload"` // namespace/name
 	Renewal  string    `json:"renewal"`
@@ -34,10 +43,12 @@ type renewRequest struct {
 	Now      time.Time `json:"now"` // the caller's clock
 }
 
-// rootsRequest proves who asks as a renewal does, and spends nothing.
+// rootsRequest proves who asks as a renewal does, or by a token of the platform,
+// and spends nothing.
 type rootsRequest struct {
-	Workload string  `json:"workload"` // namespace/name
-	Renewal  string  `json:"renewal"`
+	Workload string  `json:"workload,omitempty"` // namespace/name
+	Renewal  string  `json:"renewal,omitempty"`
+	Token    string  `json:"token,omitempty"` // of the platform
 	Holds    Holding `json:"holds"`
 }
 
@@ -47,11 +58,11 @@ type rootsAnswer struct {
 }
 
 type answer struct {
-	Certificates   string    `json:"certificates"` // PEM, the leaf first
-	TrustBundle    string    `json:"trustBundle"`  // PEM
-	Renewal        string    `json:"renewal"`
-	Workload       string    `json:"workload"`       // namespace/name
-	ServiceAccount string    `json:"serviceAccount"` // namespace/name
+	Certificates   string    `json:"certificates"`      // PEM, the leaf first
+	TrustBundle    string    `json:"trustBundle"`       // PEM
+	Renewal        string    `json:"renewal,omitempty"` // absent if a token of the platform proved who asks
+	Workload       string    `json:"workload"`          // namespace/name
+	ServiceAccount string    `json:"serviceAccount"`    // namespace/name
 	Expires        time.Time `json:"expires"`
 	Now            time.Time `json:"now"` // the control plane's clock
 }

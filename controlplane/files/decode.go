@@ -11,10 +11,12 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	kjson "sigs.k8s.io/json"
 	kyaml "sigs.k8s.io/yaml"
 
 	"github.com/wasmesh/wasmesh/controlplane/mesh"
+	"github.com/wasmesh/wasmesh/controlplane/wire"
 )
 
 // decoder gathers what the files of one folder hold.
@@ -120,12 +122,14 @@ func (d *decoder) object(at position, value any) {
 		}
 		return
 	}
-	object, decoded, problems := decodeObject(fields)
+	object, decoded, problems := wire.Decode(fields)
 	for _, p := range problems {
 		d.report(at.field(p.Field), p)
 	}
 	switch {
 	case decoded != nil:
+		// A time copied from a cluster says nothing about this folder; see Source.
+		decoded.SetCreationTimestamp(metav1.Time{})
 		d.add(entry{object: object, value: decoded, at: at})
 	case slices.ContainsFunc(problems, isBroken):
 		u := identify(at.node)
@@ -156,12 +160,12 @@ func (d *decoder) add(e entry) {
 // identify reads whose document it is from YAML that may not decode any further.
 func identify(n *yaml.Node) unread {
 	u := unread{name: mesh.Name{Namespace: text(n, "metadata", "namespace"), Name: text(n, "metadata", "name")}}
-	for _, k := range kinds() {
-		if k.name == text(n, "kind") {
-			u.kind = k.name
+	for _, k := range wire.Kinds() {
+		if k.Name == text(n, "kind") {
+			u.kind = k.Name
 		}
 	}
-	u.name.Namespace = namespaceOf(u.kind, u.name.Namespace)
+	u.name.Namespace = wire.NamespaceOf(u.kind, u.name.Namespace)
 	if u.name.Name == "" {
 		u.name = mesh.Name{}
 	}

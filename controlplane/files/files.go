@@ -21,6 +21,7 @@ import (
 
 	"github.com/wasmesh/wasmesh/controlplane/mesh"
 	"github.com/wasmesh/wasmesh/controlplane/smi"
+	"github.com/wasmesh/wasmesh/controlplane/wire"
 )
 
 // Limits that keep a wrong folder, such as "/", from being read to the end.
@@ -51,7 +52,7 @@ type Loaded struct {
 // entry is one decoded object and where it was found.
 type entry struct {
 	object mesh.Object
-	value  manifest
+	value  wire.Object
 	at     position
 }
 

@@ -24,6 +24,9 @@ const (
 	// Warning: the object is in force exactly as it is written, but probably says
 	// something else than was meant.
 	Warning Effect = "warning"
+	// Refused: the object is used, but a sidecar does not take what was made of it
+	// and goes on with what it had.
+	Refused Effect = "refused"
 )
 
 // Problem is something wrong with one object, told to whoever wrote it. It is
@@ -39,6 +42,8 @@ type Problem struct {
 	// Cause says what is wrong; Try says what to do about it.
 	Cause string
 	Try   string
+	// Rule is the number in smi-rules that decided, 0 where none did.
+	Rule int
 	// Where is "file:line" once the source has filled it in.
 	Where string
 }

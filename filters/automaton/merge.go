@@ -4,7 +4,7 @@ package automaton
 // merged alike on every machine.
 const (
 	// MergeBudget is how many transitions all unions of one Merge may have
-	// together, unless the automata alone have more.
+	// together, unless the automata alone have more: then merging only shrinks them.
 	MergeBudget = MaxUnionTransitions
 	// maxMergeWork bounds the transitions that are followed, and what is tried in
 	// vain: about 0.2 s.
@@ -25,7 +25,8 @@ func Merge(automata []*Automaton) []*Union {
 		singles[i] = single(a, uint32(i))
 		m.spare -= singles[i].Transitions()
 	}
-	merged := m.merge(singles)
+	// What did not fit at first may fit where others have shrunk since.
+	merged := m.gather(nil, m.merge(singles))
 	for i, u := range merged {
 		merged[i] = u.arrange()
 	}
@@ -62,11 +63,15 @@ func (m *merger) merge(unions []*Union) []*Union {
 		return unions
 	}
 	half := len(unions) / 2
-	left, right := m.merge(unions[:half:half]), m.merge(unions[half:])
-	out := append([]*Union(nil), left...)
-	for _, r := range right {
-		if !m.join(out, r) {
-			out = append(out, r)
+	return m.gather(m.merge(unions[:half:half]), m.merge(unions[half:]))
+}
+
+// gather joins each of more with one of unions, or puts it behind them.
+func (m *merger) gather(unions, more []*Union) []*Union {
+	out := append([]*Union(nil), unions...)
+	for _, u := range more {
+		if !m.join(out, u) {
+			out = append(out, u)
 		}
 	}
 	return out
@@ -79,8 +84,9 @@ func (m *merger) join(others []*Union, u *Union) bool {
 			return false
 		}
 		both := o.Transitions() + u.Transitions()
-		// A union may grow, but one pair must not use up what is there for all.
-		limit := min(both+m.spare, 4*both+smallUnion, MaxUnionTransitions)
+		// A union may grow, but one pair must not use up what is there for all. Where
+		// nothing is left it may still shrink: patterns share how they begin.
+		limit := min(both+max(m.spare, 0), 4*both+smallUnion, MaxUnionTransitions)
 		m.work--
 		if limit < max(o.Transitions(), u.Transitions()) {
 			continue // no product is smaller than its parts

@@ -57,6 +57,32 @@ func largePath(i int) string {
 	return fmt.Sprintf("/files/%03d/a/b.txt", i)
 }
 
+// TestMergingShrinksWhatIsOverTheBudget: the automata of these alone have more
+// transitions than a merge may make; side by side they would cost a pass each.
+func TestMergingShrinksWhatIsOverTheBudget(t *testing.T) {
+	var automata []*automaton.Automaton
+	alone := 0
+	for i := range 1_000 {
+		expr := fmt.Sprintf("/catalogue-%04d/[^/]+/(books|maps)/[0-9]+$", i)
+		if i == 500 {
+			expr = "/.*$"
+		}
+		a := path(t, expr)
+		automata = append(automata, a)
+		for _, u := range automaton.Merge([]*automaton.Automaton{a}) {
+			alone += u.Transitions()
+		}
+	}
+	merged := automaton.Merge(automata)
+	total := 0
+	for _, u := range merged {
+		total += u.Transitions()
+	}
+	if alone <= automaton.MergeBudget || total > automaton.MergeBudget || len(merged) > 2 {
+		t.Errorf("%d transitions alone became %d in %d unions, with a budget of %d", alone, total, len(merged), automaton.MergeBudget)
+	}
+}
+
 // TestLargeTables: ten thousand callers and a thousand patterns are one automaton
 // and less than 1 MB, and each pattern allows its path.
 func TestLargeTables(t *testing.T) {

@@ -4,8 +4,7 @@ import "slices"
 
 // sources is a hash table from SPIFFE IDs to the number of a list. It compares
 // the full text. Its names are one text and its slots are numbers, with nothing
-// in it for a garbage collector to follow: a map of ten thousand names cost each
-// request more than deciding did.
+// in it for a garbage collector to follow.
 type sources struct {
 	// names holds all names one after the other, in order; ends says where each
 	// ends, lists what it has.

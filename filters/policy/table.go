@@ -15,8 +15,7 @@ import (
 //
 // It is a handful of long lists that refer to each other by number. A table of
 // structures with strings decides as fast, but the garbage collector of the
-// filter follows every pointer in it again and again: measured, a thousand
-// matches cost each request more than everything else together.
+// filter would follow every pointer in it, again and again.
 type Table struct {
 	// texts holds all texts but the names of sources.
 	texts string

@@ -36,15 +36,10 @@ var errNoWay = errors.New("there is neither a join token nor a renewal credentia
 
 // enrolment gets certificates from the control plane and hands them to Envoy.
 type enrolment struct {
-	client          ca.Client
-	token, stateDir string
-	run             *runDir
-	admin           Admin
-	log             *slog.Logger
-	// kept is what the next renewal uses: what is on disk, as using a newer
-	// credential that is only in memory would end the one on disk.
-	kept    ca.Membership
-	hasKept bool
+	proof proof
+	run   *runDir
+	admin Admin
+	log   *slog.Logger
 	// current is what was handed to Envoy last, and when its leaf came.
 	current  ca.Membership
 	received time.Time
@@ -55,24 +50,10 @@ type enrolment struct {
 // start returns the first membership. It tries until ctx ends, unless the answer
 // is final.
 func (e *enrolment) start(ctx context.Context) (ca.Membership, error) {
-	var err error
-	if e.kept, e.hasKept, err = loadMembership(e.stateDir); err != nil {
+	if err := e.proof.open(); err != nil {
 		return ca.Membership{}, err
 	}
-	if !e.hasKept && e.token == "" {
-		return ca.Membership{}, errNoWay
-	}
-	return e.retry(ctx, slowestStart, func(err error) bool {
-		if errors.Is(err, ca.ErrRefused) && e.hasKept && e.token != "" {
-			e.log.Warn("the renewal credential was refused; joining anew with the token", "reason", err)
-			e.hasKept = false
-			return false
-		}
-		// After a restart, an impostor at the address may go away again; before
-		// the first join it is the address or the token that is wrong.
-		impostor := errors.Is(err, ca.ErrImpostor) && !e.hasKept
-		return errors.Is(err, ca.ErrRefused) || errors.Is(err, ca.ErrRequest) || impostor
-	})
+	return e.retry(ctx, e.proof.patience, e.proof.final)
 }
 
 // keepFresh renews what was received until ctx ends. It returns an error only when the certificate
@@ -84,7 +65,8 @@ func (e *enrolment) keepFresh(ctx context.Context) error {
 			return nil
 		}
 		ends := e.received.Add(e.current.Lifetime)
-		_, err := e.retry(ctx, min(max(e.current.Lifetime/renewalsPerLife, time.Second), slowestRenew), func(err error) bool {
+		slowest := min(max(e.current.Lifetime/renewalsPerLife, time.Second), slowestRenew)
+		_, err := e.retry(ctx, func(error) time.Duration { return slowest }, func(err error) bool {
 			return errors.Is(err, ca.ErrRefused) && time.Now().After(ends)
 		})
 		if ctx.Err() != nil {
@@ -106,7 +88,7 @@ func renewAt(received time.Time, lifetime time.Duration, random float64) time.Ti
 }
 
 // retry enrols with growing pauses until it works, final says so, or ctx ends.
-func (e *enrolment) retry(ctx context.Context, slowest time.Duration, final func(error) bool) (ca.Membership, error) {
+func (e *enrolment) retry(ctx context.Context, slowest func(error) time.Duration, final func(error) bool) (ca.Membership, error) {
 	pause := firstRetry
 	for {
 		m, err := e.once(ctx)
@@ -120,32 +102,19 @@ func (e *enrolment) retry(ctx context.Context, slowest time.Duration, final func
 		if !sleepUntil(ctx, time.Now().Add(time.Duration(float64(pause)*(0.8+0.4*mathrand.Float64())))) {
 			return ca.Membership{}, ctx.Err()
 		}
-		pause = min(2*pause, slowest)
+		pause = min(2*pause, slowest(err))
 	}
 }
 
-// once makes a new key, gets it certified, keeps the new credential and hands
-// the certificate to Envoy.
+// once makes a new key, gets it certified and hands the certificate to Envoy.
 func (e *enrolment) once(ctx context.Context) (ca.Membership, error) {
 	key, csr, err := newKey()
 	if err != nil {
 		return ca.Membership{}, err
 	}
-	var m ca.Membership
-	if e.hasKept {
-		m, err = e.client.Renew(ctx, e.kept, csr)
-	} else {
-		m, err = e.client.Join(ctx, e.token, csr)
-	}
+	m, err := e.proof.certify(ctx, csr)
 	if err != nil {
 		return ca.Membership{}, err
-	}
-	saved := saveMembership(e.stateDir, m)
-	if saved != nil {
-		e.log.Error("the renewal credential could not be kept; a restart may need a new join token", "reason", saved)
-	}
-	if saved == nil || !e.hasKept {
-		e.kept, e.hasKept = m, true
 	}
 	if err := deliver(e.run, key, m.Certificates, m.TrustBundle); err != nil {
 		return ca.Membership{}, err

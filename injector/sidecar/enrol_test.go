@@ -75,7 +75,7 @@ func newEnrolment(t *testing.T, c *controlPlane, state, token string) *enrolment
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { r.close() })
-	return &enrolment{client: ca.Client{URL: "https://" + c.address}, token: token, stateDir: state, run: r, log: quiet}
+	return &enrolment{proof: &joined{client: ca.Client{URL: "https://" + c.address}, token: token, stateDir: state, log: quiet}, run: r, log: quiet}
 }
 
 func bounded(t *testing.T) context.Context {

@@ -38,7 +38,7 @@ func (e *enrolment) untilRenewal(ctx context.Context, due time.Time) bool {
 			return false
 		}
 		e.tellOnce(err)
-		if err == nil && signer != e.current.Signer {
+		if err == nil && signer != "" && signer != e.current.Signer {
 			e.log.Info("another root signs now; renewing the certificate")
 			return true
 		}
@@ -55,22 +55,20 @@ func (e *enrolment) tellOnce(err error) {
 }
 
 // followRoots tells the control plane what Envoy runs with, hands Envoy the
-// roots that it answers if they are others, and returns which of them signs.
+// roots that it answers if they are others, and returns which of them signs; empty
+// if that is not known.
 func (e *enrolment) followRoots(ctx context.Context) (signer string, err error) {
-	bundle, signer, err := e.client.Roots(ctx, e.kept, e.holding(ctx))
+	bundle, signer, err := e.proof.roots(ctx, e.holding(ctx))
 	if err != nil || bytes.Equal(bundle, e.current.TrustBundle) {
 		return signer, err
 	}
-	// On disk first: whoever restarts must be able to verify the control plane.
-	kept := e.kept
-	kept.TrustBundle = bundle
-	if err := saveMembership(e.stateDir, kept); err != nil {
+	if err := e.proof.trust(bundle); err != nil {
 		return "", err
 	}
 	if err := deliverTrust(e.run, bundle); err != nil {
 		return "", err
 	}
-	e.kept, e.current.TrustBundle = kept, bundle
+	e.current.TrustBundle = bundle
 	e.log.Info("the roots of the mesh have changed", "signer", signer)
 	return signer, nil
 }

@@ -127,7 +127,7 @@ func TestRootsAreKeptFirst(t *testing.T) {
 	if _, err := c.authority.Rotate(ca.Start, true); err != nil {
 		t.Fatal(err)
 	}
-	e.stateDir = filepath.Join(t.TempDir(), "gone")
+	e.proof.(*joined).stateDir = filepath.Join(t.TempDir(), "gone")
 	if _, err := e.followRoots(bounded(t)); err == nil {
 		t.Error("no error")
 	}
@@ -161,7 +161,7 @@ func TestSkewIsTold(t *testing.T) {
 	}
 	for d, told := range map[time.Duration]bool{4 * time.Minute: false, 7 * time.Minute: true} {
 		e := newEnrolment(t, c, state, "")
-		e.client.Now = func() time.Time { return time.Now().Add(d) }
+		e.proof.(*joined).client.Now = func() time.Time { return time.Now().Add(d) }
 		var log safeBuffer
 		e.log = textLog(&log)
 		m, err := e.start(bounded(t))

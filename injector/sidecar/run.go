@@ -28,6 +28,10 @@ type Options struct {
 	XDS string
 	// Token is the join token; only the first start needs one.
 	Token string
+	// RootsFile has the roots of the mesh (PEM) if a platform, such as Kubernetes,
+	// vouches for this workload with the token in TokenFile and keeps both fresh.
+	// Token is not used then, and no credential is kept.
+	RootsFile, TokenFile string
 	// StateDir keeps the renewal credential.
 	StateDir string
 	// RunDir keeps the key while the sidecar runs; empty chooses one in memory.
@@ -78,10 +82,7 @@ func Run(ctx context.Context, o Options) (err error) {
 	if err != nil {
 		return err
 	}
-	e := &enrolment{
-		client: ca.Client{URL: o.JoinURL}, token: o.Token, stateDir: o.StateDir, run: run,
-		admin: Admin{run.file(AdminSocket)}, log: o.Log,
-	}
+	e := &enrolment{proof: o.proof(), run: run, admin: Admin{run.file(AdminSocket)}, log: o.Log}
 	first, err := e.start(ctx)
 	if ctx.Err() != nil {
 		return nil
@@ -101,6 +102,15 @@ func Run(ctx context.Context, o Options) (err error) {
 	}
 	modules.first(ctx)
 	return o.guard(ctx, run, e, modules)
+}
+
+// proof is by the platform's token if the platform gives the roots too.
+func (o Options) proof() proof {
+	client := ca.Client{URL: o.JoinURL}
+	if o.RootsFile != "" {
+		return &attested{client: client, tokenFile: o.TokenFile, rootsFile: o.RootsFile, log: o.Log}
+	}
+	return &joined{client: client, token: o.Token, stateDir: o.StateDir, log: o.Log}
 }
 
 // guard starts Envoy and stays with it: whichever of the three ends first, the

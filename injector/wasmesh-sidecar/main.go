@@ -31,7 +31,7 @@ const (
 
 const (
 	tokenVariable = "WASMESH_JOIN_TOKEN"
-	maxTokenFile  = 4 << 10 // bytes
+	maxTokenFile  = 4 << 10 // bytes; of a join token
 )
 
 func main() {
@@ -48,7 +48,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	if err == nil {
 		o.Log = slog.New(slog.NewTextHandler(stderr, nil))
-		o.Token, err = readToken(tokenFile, o.Log)
+		err = setProof(&o, tokenFile)
 	}
 	if err == nil && o.Envoy == "" {
 		var found envoy.Envoy
@@ -73,7 +73,8 @@ func parse(args []string, o *sidecar.Options, stderr io.Writer) (tokenFile, tool
 	f.SetOutput(stderr)
 	f.StringVar(&o.JoinURL, "join-url", "", "where to join: https://host:port of the control plane")
 	f.StringVar(&o.XDS, "xds", "", "where Envoy gets its configuration: host:port of the control plane")
-	f.StringVar(&tokenFile, "token-file", "", "file with the join token, needed once (default: the environment variable "+tokenVariable+")")
+	f.StringVar(&tokenFile, "token-file", "", "file with the join token, needed once (default: the environment variable "+tokenVariable+"); with --roots-file, one that is kept fresh")
+	f.StringVar(&o.RootsFile, "roots-file", "", "file with the roots of the mesh, in PEM, that the platform keeps beside the token of this pod (default: join by a join token)")
 	f.StringVar(&o.StateDir, "state", "", "folder that keeps the renewal credential between runs; one per sidecar")
 	f.StringVar(&o.RunDir, "run", "", "folder in memory for the key while running (default: one in $XDG_RUNTIME_DIR or /dev/shm)")
 	f.StringVar(&o.Registry, "registry", "", "where modules are fetched: host:port of the control plane (default: nowhere, they are in --modules)")
@@ -91,6 +92,8 @@ func parse(args []string, o *sidecar.Options, stderr io.Writer) (tokenFile, tool
 		err = fmt.Errorf("unexpected argument %q; there are flags only", f.Arg(0))
 	case o.JoinURL == "" || o.XDS == "" || o.StateDir == "":
 		err = errors.New("--join-url, --xds and --state are needed; --help lists all flags")
+	case o.RootsFile != "" && tokenFile == "":
+		err = errors.New("--roots-file needs --token-file: the token that the platform keeps fresh")
 	case o.Concurrency < 1:
 		err = fmt.Errorf("--concurrency %d: at least one worker is needed", o.Concurrency)
 	case o.Drain < 0:
@@ -102,6 +105,17 @@ func parse(args []string, o *sidecar.Options, stderr io.Writer) (tokenFile, tool
 }
 
 var levels = []string{"trace", "debug", "info", "warning", "error", "critical", "off"}
+
+// setProof says by what the sidecar proves itself. A platform's token is read
+// whenever it is needed, a join token once.
+func setProof(o *sidecar.Options, tokenFile string) (err error) {
+	if o.RootsFile != "" {
+		o.TokenFile = tokenFile
+		return os.Unsetenv(tokenVariable)
+	}
+	o.Token, err = readToken(tokenFile, o.Log)
+	return err
+}
 
 // readToken takes the token out of the environment, so that no child sees it. A
 // file that is gone is no error: after the first start nobody needs it.

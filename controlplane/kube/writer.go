@@ -1,0 +1,132 @@
+package kube
+
+import (
+	"context"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/wasmesh/wasmesh/controlplane/kube/report"
+	"github.com/wasmesh/wasmesh/controlplane/mesh"
+	"github.com/wasmesh/wasmesh/controlplane/smi"
+)
+
+// writeInterval is how often what was told is compared with what is.
+const writeInterval = 500 * time.Millisecond
+
+// Writer writes what became of objects onto them: conditions on our own kinds,
+// events on all others. Only the holder of the Lease runs it.
+type Writer struct {
+	source  *Source
+	replica string
+	log     *slog.Logger
+	// refusals are what sidecars do not take, by the object that it was made of.
+	refusals func() []mesh.Problem
+	told     atomic.Pointer[pass]
+	// complained keeps a failure to write from being logged each time.
+	complained bool
+}
+
+// pass is what one reading of all objects found.
+type pass struct {
+	problems []mesh.Problem
+	// generations say which form of our own objects the problems speak of.
+	generations map[mesh.Object]int64
+}
+
+// NewWriter returns a writer that knows of no problems yet. refusals may be asked
+// at any time.
+func NewWriter(s *Source, replica string, refusals func() []mesh.Problem, log *slog.Logger) *Writer {
+	return &Writer{source: s, replica: replica, refusals: refusals, log: log}
+}
+
+// Tell makes these the problems of the objects as they were in the last Reload.
+func (w *Writer) Tell(problems []mesh.Problem) {
+	w.told.Store(&pass{problems, w.source.reloaded()})
+}
+
+// Run writes until ctx ends.
+func (w *Writer) Run(ctx context.Context) {
+	var book report.Book
+	tick := time.NewTicker(writeInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-tick.C:
+			if p := w.told.Load(); p != nil {
+				w.write(ctx, now, &book, p)
+			}
+		}
+	}
+}
+
+// write brings what is told up to what is, as far as the budget reaches. What
+// fails is tried again.
+func (w *Writer) write(ctx context.Context, now time.Time, book *report.Book, p *pass) {
+	notes := report.Notes(append(append([]mesh.Problem(nil), p.problems...), w.refusals()...))
+	ours, others := map[mesh.Object][]report.Note{}, []report.Note{}
+	for _, n := range notes {
+		if _, own := p.generations[n.Object]; own {
+			ours[n.Object] = append(ours[n.Object], n)
+			continue
+		}
+		if ref, known := w.source.reference(n.Object); known && isToldByEvent(n) {
+			n.UID = string(ref.UID)
+			others = append(others, n)
+		}
+	}
+	w.conditions(ctx, now, book, p, ours)
+	for _, e := range book.Due(now, others) {
+		if w.failed(w.event(ctx, e)) {
+			return
+		}
+		book.Done(e)
+	}
+}
+
+// isToldByEvent leaves out what is ordinary outside of the mesh, such as a
+// Service without a selector.
+func isToldByEvent(n report.Note) bool {
+	switch n.Object.Kind {
+	case smi.KindService, smi.KindServiceAccount, KindPod, KindEndpointSlice:
+		return n.Effect != mesh.Inert
+	}
+	return true
+}
+
+// failed tells an error once, and whether there is one.
+func (w *Writer) failed(err error) bool {
+	if err != nil && !w.complained {
+		w.log.Warn("what became of an object cannot be written onto it; it is tried again", "cause", err)
+	}
+	w.complained = err != nil
+	return err != nil
+}
+
+// conditions writes those of our own objects that differ from what they should
+// be. An object that changed since the last pass waits for the next.
+func (w *Writer) conditions(ctx context.Context, now time.Time, book *report.Book, p *pass, notes map[mesh.Object][]report.Note) {
+	for _, s := range w.source.supplies {
+		if !s.feed.hasStatus() {
+			continue
+		}
+		due := map[mesh.Name]item{}
+		s.shelf.each(func(name mesh.Name, i item) {
+			o := mesh.Object{Kind: s.feed.kind, Name: name}
+			if generation, read := p.generations[o]; !read || generation != i.generation {
+				return
+			}
+			var changed bool
+			if i.conditions, changed = report.Conditions(now, i.generation, i.conditions, notes[o]); changed {
+				due[name] = i
+			}
+		})
+		for name, i := range due {
+			if book.Spend(now, 1) == 0 || w.failed(w.status(ctx, s, name, i)) {
+				return
+			}
+		}
+	}
+}

@@ -1,0 +1,88 @@
+package controlplane
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/wasmesh/wasmesh/controlplane/mesh"
+	"github.com/wasmesh/wasmesh/controlplane/serve"
+	"github.com/wasmesh/wasmesh/controlplane/smi"
+	"github.com/wasmesh/wasmesh/controlplane/xds"
+	"github.com/wasmesh/wasmesh/filters/config"
+)
+
+// refused turns what sidecars refuse into problems of the objects that it was
+// made of: one for each object and cause, however many sidecars there are.
+func refused(s *mesh.Snapshot, proxies []serve.Proxy) []mesh.Problem {
+	type complaint struct {
+		object mesh.Object
+		cause  string
+	}
+	by := map[complaint][]mesh.Name{}
+	var order []complaint
+	for _, proxy := range proxies {
+		for _, r := range proxy.Refusals {
+			for _, resource := range r.Resources {
+				for _, o := range origins(s, proxy.Name, r.Type, resource) {
+					c := complaint{o, r.Cause}
+					if len(by[c]) == 0 {
+						order = append(order, c)
+					}
+					if !slices.Contains(by[c], proxy.Name) {
+						by[c] = append(by[c], proxy.Name)
+					}
+				}
+			}
+		}
+	}
+	var out []mesh.Problem
+	for _, c := range order {
+		who := by[c]
+		out = append(out, mesh.Problem{
+			Object: c.object, Effect: mesh.Refused,
+			Cause: fmt.Sprintf("%s, %s first, refused what was made of it and went on with what was before: %s.",
+				mesh.Counted(len(who), "sidecar", "sidecars"), who[0], strings.TrimSuffix(c.cause, ".")),
+			Try: "Take back the last edit; `wasmesh status` shows the resource.",
+		})
+	}
+	return out
+}
+
+// origins are the objects that a resource of a proxy is made of, as far as they
+// can be mended: the sidecar's own workload if there is no other.
+func origins(s *mesh.Snapshot, proxy mesh.Name, typeURL, resource string) []mesh.Object {
+	own := mesh.Object{Kind: smi.KindWorkload, Name: proxy}
+	if name, ok := strings.CutPrefix(resource, xds.AttachedPrefix); ok && typeURL == xds.FilterType {
+		if name, ok := mesh.ParseName(name); ok {
+			return []mesh.Object{{Kind: smi.KindWasmFilter, Name: name}}
+		}
+	}
+	if resource == config.AccessFilter || resource == config.ConnectionsFilter {
+		w, _ := s.Workload(proxy)
+		var out []mesh.Object
+		for _, g := range s.Grants(w.ServiceAccount) {
+			if name, ok := mesh.ParseName(g.Name); ok {
+				out = append(out, mesh.Object{Kind: smi.KindTrafficTarget, Name: name})
+			}
+		}
+		if len(out) > 0 {
+			return out
+		}
+	}
+	parts := strings.Split(resource, "|")
+	if len(parts) < 3 || parts[0] != "outbound" {
+		return []mesh.Object{own}
+	}
+	service, ok := mesh.ParseName(parts[1])
+	if !ok {
+		return []mesh.Object{own}
+	}
+	out := []mesh.Object{{Kind: smi.KindService, Name: service}}
+	for _, split := range s.Splits {
+		if split.Root == service && (typeURL == xds.RouteType || typeURL == xds.ListenerType) {
+			out = append(out, mesh.Object{Kind: smi.KindTrafficSplit, Name: split.Name})
+		}
+	}
+	return out
+}
