@@ -148,7 +148,7 @@ func (p *plane) run(ctx context.Context, cancel context.CancelFunc, l listeners)
 	parts := []func() error{
 		func() error { return p.server.Run(ctx) },
 		func() error { return p.server.Serve(ctx, l.xds, xdsTLS, p.observed.Register) },
-		func() error { return p.authority.Serve(ctx, l.join, hosts(l.join), p.accountOf, p.options.Log) },
+		func() error { return p.authority.Serve(ctx, l.join, hosts(l.join), p.accountToJoin, p.options.Log) },
 		func() error { p.source.Watch(ctx, changed); return nil },
 		func() error { watchFile(ctx, p.options.Module, changed); return nil },
 		func() error { return p.loop(ctx, changed) },
@@ -186,7 +186,17 @@ func (p *plane) run(ctx context.Context, cancel context.CancelFunc, l listeners)
 	return errors.Join(failures...)
 }
 
-// accountOf tells the authority which service account a workload runs as.
+// accountToJoin tells the authority which service account a workload runs as that
+// joins by a token of the mesh's own. Pods prove themselves otherwise.
+func (p *plane) accountToJoin(workload mesh.Name) (mesh.Name, bool) {
+	if s := p.snapshot.Load(); s != nil {
+		w, ok := s.Workload(workload)
+		return w.ServiceAccount, ok && w.Kind != mesh.KindPod
+	}
+	return mesh.Name{}, false
+}
+
+// accountOf tells which service account a workload runs as.
 func (p *plane) accountOf(workload mesh.Name) (mesh.Name, bool) {
 	s := p.snapshot.Load()
 	if s == nil {

@@ -34,7 +34,9 @@ type state struct {
 
 // stream is one proxy's stream. A proxy that reconnects is a new one.
 type stream struct {
-	proxy   mesh.Name
+	proxy mesh.Name
+	// kind of object that it proved to be.
+	kind    string
 	since   time.Time
 	current xds.Resources
 	desired xds.Resources
@@ -99,12 +101,13 @@ func (e published) apply(ctx context.Context, s *state) error {
 type opened struct {
 	key   string
 	proxy mesh.Name
+	kind  string
 	at    time.Time
 }
 
 func (e opened) apply(ctx context.Context, s *state) error {
 	s.streams[e.key] = &stream{
-		proxy: e.proxy, since: e.at, sent: map[string][]delivery{}, refusals: map[string][]Refusal{},
+		proxy: e.proxy, kind: e.kind, since: e.at, sent: map[string][]delivery{}, refusals: map[string][]Refusal{},
 	}
 	if s.mesh == nil {
 		return nil
@@ -221,7 +224,7 @@ func (st *stream) accept(typeURL string, names []string) {
 // aim sets what a stream should have in the end.
 func (s *state) aim(key string) {
 	st := s.streams[key]
-	st.desired = s.mesh.Build(st.proxy)
+	st.desired = s.mesh.BuildFor(st.proxy, st.kind)
 	st.number()
 	st.held = false
 	st.reached = st.current != nil && equal(st.current, st.desired)
