@@ -8,6 +8,7 @@ import (
 	"time"
 
 	specs "github.com/servicemeshinterface/smi-sdk-go/pkg/apis/specs/v1alpha4"
+	"github.com/vishvananda/netns"
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/wasmesh/wasmesh/controlplane/mesh"
@@ -30,6 +31,7 @@ type world struct {
 	callerAdmin, storeAdmin  sidecar.Admin
 	books, shelf, metrics    *application
 	unknown, talk, elsewhere *application
+	elsewhereHandle          netns.NsHandle
 	objects                  smi.Objects
 }
 
@@ -37,14 +39,15 @@ func newWorld(t *testing.T) *world {
 	t.Helper()
 	n := newNode(t)
 	w := &world{plane: startPlane(t), caller: n.pod(t, "caller"), store: n.pod(t, "store"), stranger: n.pod(t, "stranger")}
-	w.capture(t, w.caller)
+	w.capture(t, w.caller, "--exclude-outbound-ports", "81", "--exclude-outbound-cidrs", "192.0.2.11,2001:db8::/32", "--exclude-uids", "4711")
 	w.capture(t, w.store, "--exclude-inbound-ports", "9191")
 	w.books = web(t, w.store, "[::]:8080")
 	w.shelf = web(t, w.store, netip.AddrPortFrom(w.store.four, 8081).String())
 	w.metrics = web(t, w.store, "[::]:9191")
 	w.unknown = web(t, w.store, "[::]:9999")
 	w.talk = greeter(t, w.store, "0.0.0.0:9000")
-	w.elsewhere = web(t, &space{name: "elsewhere", handle: n.self(t)}, netip.AddrPortFrom(outside4, 80).String())
+	w.elsewhereHandle = n.self(t)
+	w.elsewhere = web(t, &space{name: "elsewhere", handle: w.elsewhereHandle}, netip.AddrPortFrom(outside4, 80).String())
 	w.describe()
 	w.publish(t, w.objects)
 	caller, store := mesh.Name{Namespace: namespace, Name: "caller"}, mesh.Name{Namespace: namespace, Name: "store"}
@@ -213,6 +216,15 @@ func (w *world) outside(t *testing.T) {
 	answers(t, w.caller, at(outside4, 80), "/", 200, w.elsewhere)
 	if rose := stat(t, w.callerAdmin, "cluster.passthrough.upstream_cx_total") - before; rose != 1 {
 		t.Errorf("%d connections were counted as passing through, want 1", rose)
+	}
+	// Where it is asked to, the sidecar does not even see them.
+	direct := web(t, &space{name: "direct", handle: w.elsewhereHandle}, at(outside4, 81).String())
+	moves(t, w.caller, redirect.Output, "excluded", 1, func() { answers(t, w.caller, at(outside4, 81), "/", 200, direct) })
+	moves(t, w.caller, redirect.Output, "excluded", 1, func() {
+		closed(t, w.caller, netip.MustParseAddrPort("192.0.2.11:80"), w.elsewhere)
+	})
+	if rose := stat(t, w.callerAdmin, "cluster.passthrough.upstream_cx_total") - before; rose != 1 {
+		t.Errorf("%d connections were counted as passing through, want still 1", rose)
 	}
 }
 

@@ -62,6 +62,10 @@ func runInside() (int, error) {
 	if out, err := build.CombinedOutput(); err != nil {
 		return 1, fmt.Errorf("building wasmesh-redirect: %w: %s", err, out)
 	}
+	// Also the user of the sidecars starts it, who must not get far.
+	if err := os.Chmod(filepath.Dir(programs.Redirect), 0o755); err != nil {
+		return 1, err
+	}
 	text, err := json.Marshal(programs)
 	if err != nil {
 		return 1, err

@@ -44,8 +44,10 @@ type plane struct {
 	server    *serve.Server
 	module    string
 	folder    string
-	xds, join net.Listener
-	snapshot  atomic.Pointer[mesh.Snapshot]
+	// The programs, where the user of the sidecars can start them.
+	sidecarProgram, envoy string
+	xds, join             net.Listener
+	snapshot              atomic.Pointer[mesh.Snapshot]
 	// tokens are what the platform has given to pods. All are there before the
 	// first sidecar is.
 	tokens map[string]mesh.Name
@@ -106,14 +108,17 @@ func (p *plane) keepModule(t *testing.T) {
 	p.module = hex.EncodeToString(sum[:])
 	check(t, os.Mkdir(filepath.Join(p.folder, "modules"), 0o755))
 	check(t, os.WriteFile(filepath.Join(p.folder, "modules", p.module+".wasm"), code, 0o644))
-	for _, program := range []*string{&programs.Sidecar, &programs.Envoy, &programs.Redirect} {
-		copied := filepath.Join(p.folder, filepath.Base(*program))
-		if err := os.Link(*program, copied); err != nil {
-			check(t, copyFile(*program, copied))
-		}
-		check(t, os.Chmod(copied, 0o755))
-		*program = copied
+	p.sidecarProgram, p.envoy = p.reachable(t, programs.Sidecar), p.reachable(t, programs.Envoy)
+}
+
+// reachable puts a program where the user of the sidecars can start it.
+func (p *plane) reachable(t *testing.T, program string) string {
+	t.Helper()
+	copied := filepath.Join(p.folder, filepath.Base(program))
+	if err := os.Link(program, copied); err != nil {
+		check(t, copyFile(program, copied))
 	}
+	return copied
 }
 
 func copyFile(from, to string) error {
@@ -181,10 +186,10 @@ func (p *plane) sidecar(t *testing.T, s *space, workload mesh.Name) sidecar.Admi
 	file := filepath.Join(dir, "token")
 	check(t, os.WriteFile(file, []byte("token of "+workload.Name), 0o644))
 	log := must[*os.File](t)(os.Create(filepath.Join(t.TempDir(), "log")))
-	command := exec.Command(programs.Sidecar,
+	command := exec.Command(p.sidecarProgram,
 		"--join-url", "https://"+p.join.Addr().String(), "--xds", p.xds.Addr().String(), "--token-file", file, "--roots-file", filepath.Join(p.folder, "roots.pem"),
 		"--state", filepath.Join(dir, "state"), "--run", filepath.Join(dir, "run"), "--modules", filepath.Join(p.folder, "modules"),
-		"--envoy", programs.Envoy, "--concurrency", "1", "--drain-time", "0s")
+		"--envoy", p.envoy, "--concurrency", "1", "--drain-time", "0s")
 	command.Stdout, command.Stderr = log, log
 	check(t, s.start(command, redirect.ProxyUID))
 	t.Cleanup(func() {

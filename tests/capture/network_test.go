@@ -94,19 +94,7 @@ func (n *node) pod(t *testing.T, name string) *space {
 	check(t, netlink.LinkAdd(&netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: outer, MasterIndex: n.bridge.Index}, PeerName: inner}))
 	check(t, netlink.LinkSetUp(must[netlink.Link](t)(netlink.LinkByName(outer))))
 	peer := must[netlink.Link](t)(netlink.LinkByName(inner))
-	made := make(chan error)
-	s.jobs = make(chan func())
-	go func() {
-		runtime.LockOSThread() // never unlocked: the thread ends with us
-		var err error
-		s.handle, err = netns.New()
-		made <- err
-		for job := range s.jobs {
-			job()
-		}
-	}()
-	check(t, <-made)
-	t.Cleanup(func() { close(s.jobs); s.handle.Close() })
+	s.open(t)
 	check(t, netlink.LinkSetNsFd(peer, int(s.handle)))
 	s.do(func() {
 		lo, err := netlink.LinkByName("lo")
@@ -127,6 +115,24 @@ func (n *node) pod(t *testing.T, name string) *space {
 		t.FailNow()
 	}
 	return s
+}
+
+// open makes the namespace; nothing is in it but a loopback that is down.
+func (s *space) open(t *testing.T) {
+	t.Helper()
+	made := make(chan error)
+	s.jobs = make(chan func())
+	go func() {
+		runtime.LockOSThread() // never unlocked: the thread ends with us
+		var err error
+		s.handle, err = netns.New()
+		made <- err
+		for job := range s.jobs {
+			job()
+		}
+	}()
+	check(t, <-made)
+	t.Cleanup(func() { close(s.jobs); s.handle.Close() })
 }
 
 // do runs f in the namespace and waits for it.
