@@ -21,6 +21,7 @@ all: build
 
 build: modules
 	$(GO) build -o bin/ . ./injector/wasmesh-sidecar
+	CGO_ENABLED=0 GOOS=linux $(GO) build -trimpath -ldflags "-s -w" -o bin/ ./injector/wasmesh-redirect
 	$(GO) build -o bin/bookstore-app ./examples/bookstore/app
 
 module:
