@@ -54,6 +54,7 @@ type roots struct {
 	log        *slog.Logger
 	there      *shelf
 	complained bool
+	owner      owner
 }
 
 func slimRoots(o any) any {
@@ -95,6 +96,9 @@ func (r *roots) keep(ctx context.Context, bundle string) {
 		}
 		made := apply.ConfigMap(RootsConfigMap, namespace).WithData(map[string]string{RootsKey: bundle}).
 			WithLabels(map[string]string{"app.kubernetes.io/managed-by": fieldManager})
+		if owner := r.owner.of(ctx, r.source.clients); owner != nil {
+			made.WithOwnerReferences(owner)
+		}
 		_, err := r.source.clients.Typed.CoreV1().ConfigMaps(namespace).Apply(ctx, made, metav1.ApplyOptions{FieldManager: fieldManager, Force: true})
 		if err != nil && ctx.Err() == nil {
 			failures = append(failures, fmt.Errorf("namespace %s: %w", namespace, err))
