@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -41,7 +42,8 @@ func TestMesh(t *testing.T) {
 }
 
 func install(t *testing.T) {
-	out, err := kube.Helm(t.Context(), "install", "wasmesh", chart, "--namespace", system, "--create-namespace", "--wait", "--timeout", "90s")
+	out, err := kube.Helm(t.Context(), "install", "wasmesh", chart, "--namespace", system, "--create-namespace", "--wait", "--timeout", "60s", "--set", "injector.replicas=0")
+	kubectl(t, "delete", "mutatingwebhookconfigurations", "wasmesh-injector")
 	if err != nil {
 		describe(t.Context(), t, system)
 		t.Fatalf("%v\n%s", err, out)
@@ -53,15 +55,16 @@ func install(t *testing.T) {
 }
 
 func startBookstore(t *testing.T) {
-	for _, file := range []string{"namespaces.yaml", "apps.yaml"} {
+	for _, file := range []string{"namespaces.yaml"} {
 		if out, err := kube.Kubectl(t.Context(), "", "apply", "-f", filepath.Join(books, file)); err != nil {
 			t.Fatalf("%v\n%s", err, out)
 		}
 	}
+	applyAll(t, byHand(t))
 	t.Cleanup(func() {
 		if t.Failed() {
 			for _, ns := range []string{"bookbuyer", "bookstore", system} {
-				describe(t.Context(), t, ns)
+				describe(context.WithoutCancel(t.Context()), t, ns)
 			}
 		}
 	})
