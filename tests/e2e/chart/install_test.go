@@ -86,9 +86,7 @@ func TestInstallUpgradeUninstall(t *testing.T) {
 		}
 	}
 
-	if out, err := helm(t, "uninstall", "wasmesh", "-n", system); err != nil {
-		t.Fatalf("uninstall: %v: %s", err, out)
-	}
+	uninstall(t)
 	await(t, "nothing is left", func() error {
 		if left := ours(t); left != "" {
 			return fmt.Errorf("left:\n%s", left)
@@ -101,9 +99,7 @@ func TestInstallUpgradeUninstall(t *testing.T) {
 func TestKeptCRDs(t *testing.T) {
 	install(t, "--set", "crds.keep=true")
 	must(t, "apiVersion: specs.smi-spec.io/v1alpha4\nkind: TCPRoute\nmetadata: {name: kept, namespace: default}\nspec: {}\n", "apply", "-f", "-")
-	if out, err := helm(t, "uninstall", "wasmesh", "-n", system); err != nil {
-		t.Fatalf("uninstall: %v: %s", err, out)
-	}
+	uninstall(t)
 	must(t, "", "get", "tr", "kept", "-n", "default")
 	if out, err := helm(t, "install", "wasmesh", chartPath, "-n", system); err != nil {
 		t.Fatalf("install: %v: %s", err, out)

@@ -123,17 +123,33 @@ func install(t *testing.T, values ...string) {
 		}
 		return nil
 	})
-	t.Cleanup(func() {
-		out, err := run(context.Background(), kube.Kubeconfig, "", tools.Helm, "uninstall", "wasmesh", "-n", system, "--ignore-not-found")
-		if err != nil {
-			t.Errorf("helm uninstall: %v: %s", err, out)
-		}
-	})
+	t.Cleanup(func() { uninstall(t) })
 	args := append([]string{"install", "wasmesh", chartPath, "-n", system, "--create-namespace"}, values...)
 	if out, err := helm(t, args...); err != nil {
 		t.Fatalf("helm install: %v: %s", err, out)
 	}
 	must(t, "", "wait", "--for=condition=Established", "--timeout=30s", "crd", "-l", "app.kubernetes.io/part-of=wasmesh")
+}
+
+// uninstall undoes an installation; there may be none. An API server that has
+// just made a CRD and is told to delete it tries to list its objects, is told by
+// itself that their storage is being initialised, and tries again ever more
+// rarely, for minutes. People are slower; here every kind is listed first.
+func uninstall(t *testing.T) {
+	t.Helper()
+	ctx := context.Background() // that of a test has ended when it cleans up
+	for _, kind := range []string{"tt", "htr", "tr", "ur", "ts", "workloads.wasmesh.io", "wf"} {
+		for range 100 {
+			out, err := run(ctx, kube.Kubeconfig, "", tools.Kubectl, "get", kind, "-A")
+			if err == nil || strings.Contains(out, "doesn't have a resource type") {
+				break
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+	}
+	if out, err := run(ctx, kube.Kubeconfig, "", tools.Helm, "uninstall", "wasmesh", "-n", system, "--ignore-not-found"); err != nil {
+		t.Errorf("helm uninstall: %v: %s", err, out)
+	}
 }
 
 // ours lists all that is in the cluster and carries the mesh's label or name.
