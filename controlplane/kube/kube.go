@@ -37,6 +37,8 @@ type Options struct {
 const (
 	// Lease is held by the replica that writes.
 	Lease = "wasmesh-controlplane"
+	// ClusterRole is the control plane's.
+	ClusterRole = "wasmesh-controlplane"
 	// RootsConfigMap holds the mesh's roots in every namespace that opted in.
 	RootsConfigMap = "wasmesh-roots"
 	// RootsKey is its key.
