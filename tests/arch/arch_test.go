@@ -87,7 +87,7 @@ var layers = []struct {
 	{"controlplane/ca/durable", nil},
 	{"controlplane/ca/secret", []string{"controlplane/ca"}},
 	{"controlplane/ca", []string{"controlplane/ca/", "controlplane/door", "controlplane/mesh", "filters/identity"}},
-	{"controlplane/attest", []string{"controlplane/ca", "controlplane/mesh"}},
+	{"controlplane/attest", []string{"controlplane/ca", "controlplane/mesh", "controlplane/smi"}},
 	{"controlplane", []string{"controlplane/", "filters/", "wasm-registry/"}},
 	{"wasm-registry/", []string{"controlplane/door", "wasm-registry/", "filters/wasmtest", "filters/config", "filters/policy"}},
 	{"injector/envoy", nil},
