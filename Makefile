@@ -9,7 +9,7 @@ TINYGO ?=
 LIGHT = bin/mesh-tinygo.wasm
 JUDGED = $(if $(TINYGO),$(LIGHT),$(MODULE))
 
-.PHONY: all build module modules envoy demo demo-check test outages conformance identity edits check bench lightness swaps fuzz fuzz-long fuzz-mutants clean
+.PHONY: all build module modules envoy demo demo-check test e2e outages conformance identity edits check bench lightness swaps fuzz fuzz-long fuzz-mutants clean
 
 # How long each decoder is fuzzed; how many cases the long comparison has, and
 # that wazero sees the cases of every nth world.
@@ -42,6 +42,13 @@ demo-check: build
 
 test: build
 	WASMESH_MODULE=$(CURDIR)/$(JUDGED) ./.ci/test
+
+# On a real Kubernetes on this machine, as root. The first run builds Kubernetes,
+# etcd and Helm into .tools/e2e.
+e2e: module
+	tests/e2e/tools/build .tools/e2e
+	cd tests/e2e && $(GO) vet ./... && WASMESH_E2E_TOOLS=$(CURDIR)/.tools/e2e $(GO) test -count=1 -timeout 28m . $(if $(RUN),-v -run '$(RUN)')
+	@echo "e2e: fine; nothing is left"
 
 # The long form: a minute without a control plane, five rounds of kills, limits on time.
 outages: modules

@@ -45,6 +45,7 @@ func runControlPlane(ctx context.Context, args []string, _, stderr io.Writer) er
 	f.StringVar(&o.Source, "source", "", "folder of manifests")
 	cluster := clusterFlags(f)
 	f.StringVar(&o.Health, "health", "", "address of the probes /ready and /healthy, such as :15021 (default none)")
+	f.StringVar(&o.Webhook, "webhook", "", "address of the validating webhook, such as :15014 (default none; needs --kubernetes)")
 	f.StringVar(&o.State, "state", defaultState, "folder of the authority's key and the join tokens")
 	f.StringVar(&o.Module, "module", "bin/mesh.wasm", "filter module; read again when it changes")
 	f.StringVar(&o.Modules, "modules", "", "folder that keeps modules by digest (default STATE/modules)")

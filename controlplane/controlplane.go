@@ -52,6 +52,9 @@ type Options struct {
 	Status string
 	// Health is the address of the probes /ready and /healthy; empty for none.
 	Health string
+	// Webhook is the address of the validating webhook, which needs Kubernetes;
+	// empty for none.
+	Webhook string
 	// Settings hold for the whole mesh.
 	Settings smi.Settings
 	// LeafLifetime is how long a workload's certificate lives.
@@ -95,12 +98,12 @@ func Run(ctx context.Context, o Options) error {
 
 // listeners are open before anything starts, so that a taken address is told at
 // once and plainly.
-type listeners struct{ xds, join, status, registry, health net.Listener }
+type listeners struct{ xds, join, status, registry, health, webhook net.Listener }
 
 // close is for the way back.
 func (l listeners) close() error {
 	var failures []error
-	for _, one := range []net.Listener{l.xds, l.join, l.status, l.registry, l.health} {
+	for _, one := range []net.Listener{l.xds, l.join, l.status, l.registry, l.health, l.webhook} {
 		if one != nil {
 			failures = append(failures, one.Close())
 		}
@@ -114,7 +117,7 @@ func listen(ctx context.Context, o Options) (listeners, error) {
 	for _, want := range []struct {
 		what, address string
 		into          *net.Listener
-	}{{"xDS", o.XDS, &l.xds}, {"join", o.Join, &l.join}, {"registry", o.Registry, &l.registry}, {"health", o.Health, &l.health}} {
+	}{{"xDS", o.XDS, &l.xds}, {"join", o.Join, &l.join}, {"registry", o.Registry, &l.registry}, {"health", o.Health, &l.health}, {"webhook", o.Webhook, &l.webhook}} {
 		if want.address == "" && want.what != "xDS" && want.what != "join" {
 			continue
 		}
@@ -167,6 +170,9 @@ func (p *plane) run(ctx context.Context, cancel context.CancelFunc, l listeners)
 	}
 	if p.options.Kubernetes != nil {
 		parts = append(parts, func() error { return p.lead(ctx) })
+	}
+	if l.webhook != nil {
+		parts = append(parts, func() error { return p.validate(ctx, l.webhook) })
 	}
 	results := make(chan error, len(parts))
 	for _, part := range parts {

@@ -37,6 +37,8 @@ type plane struct {
 	good     smi.Objects
 	told     map[string]bool
 	snapshot atomic.Pointer[mesh.Snapshot]
+	// objects are those last read, whatever is wrong with them.
+	objects  atomic.Pointer[smi.Objects]
 	problems atomic.Pointer[[]mesh.Problem]
 	digest   atomic.Pointer[string]
 	catalog  atomic.Pointer[catalog]
@@ -81,6 +83,7 @@ func (p *plane) reload(ctx context.Context, changed chan<- struct{}) error {
 	problems = append(problems, more...)
 	p.good = good
 	p.snapshot.Store(snapshot)
+	p.objects.Store(&objects)
 	wanted := append([]candidate{ownCandidate(p.options.Module, snapshot)}, p.filterCandidates(ctx, snapshot, changed)...)
 	problems = append(problems, p.modules.step(ctx, wanted, changed)...)
 	settings := p.settings(p.modules.book.Serving)

@@ -21,13 +21,13 @@ package ca
 import (
 	"crypto/rand"
 	"crypto/sha256"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/pem"
 	"errors"
 	"fmt"
 	"io/fs"
 	"math/big"
-	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -57,6 +57,12 @@ type Options struct {
 	// LeafLifetime is the longest and the usual life of a leaf;
 	// DefaultLeafLifetime if zero.
 	LeafLifetime time.Duration
+	// Roots keep who signs and who is trusted; nil: a file in the folder.
+	Roots Store
+	// External is a folder with an intermediate authority and its key, as
+	// cert-manager writes it (tls.crt, tls.key, ca.crt); it signs then, and Roots are
+	// not used. Empty: the mesh has a root of its own.
+	External string
 	// Now is the clock; time.Now if nil.
 	Now func() time.Time
 	// Attest says whose the tokens of the platform are; nil: there is no platform,
@@ -70,6 +76,8 @@ type Options struct {
 // Authority issues the mesh's certificates. It is safe for concurrent use.
 type Authority struct {
 	dir          string
+	store        Store
+	external     string // folder
 	trustDomain  string
 	leafLifetime time.Duration
 	now          func() time.Time
@@ -79,16 +87,21 @@ type Authority struct {
 	// roots are replaced as a whole by a step of a rotation.
 	roots atomic.Pointer[roots]
 
-	// mu orders, within this process, the uses of renewal credentials and what
-	// sidecars say they hold.
-	mu       sync.Mutex
+	// mu orders, within this process, the uses of renewal credentials, the steps of
+	// rotations and what sidecars say they hold.
+	mu sync.Mutex
+	// kept is what the store held when roots were read from it.
+	kept     []byte
 	holdings map[holder]Holding
 }
 
 // Open loads the authority kept in dir, or founds it there. Two processes that
 // found one at the same moment agree on the same root.
 func Open(dir string, o Options) (*Authority, error) {
-	a := &Authority{dir: dir, leafLifetime: o.LeafLifetime, now: o.Now, attest: o.Attest, pods: o.Pods, holdings: map[holder]Holding{}}
+	a := &Authority{dir: dir, leafLifetime: o.LeafLifetime, now: o.Now, attest: o.Attest, pods: o.Pods, store: o.Roots, external: o.External, holdings: map[holder]Holding{}}
+	if a.store == nil {
+		a.store = fileStore{a.rootPath()}
+	}
 	if a.now == nil {
 		a.now = time.Now
 	}
@@ -104,7 +117,7 @@ func Open(dir string, o Options) (*Authority, error) {
 		}
 	}
 	err := a.load()
-	if errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) && a.external == "" {
 		if err = a.found(o.TrustDomain); err == nil || errors.Is(err, fs.ErrExist) {
 			err = a.load()
 		}
@@ -113,14 +126,14 @@ func Open(dir string, o Options) (*Authority, error) {
 		return nil, fmt.Errorf("certificate authority: %w", err)
 	}
 	if o.TrustDomain != "" && o.TrustDomain != a.trustDomain {
-		return nil, fmt.Errorf("the root in %s is for trust domain %q, not %q; use another folder for another mesh", a.rootPath(), a.trustDomain, o.TrustDomain)
+		return nil, fmt.Errorf("the root in %s is for trust domain %q, not %q; use another folder (or Secret) for another mesh", a.origin(), a.trustDomain, o.TrustDomain)
 	}
 	return a, nil
 }
 
 func (a *Authority) found(trustDomain string) error {
 	if trustDomain == "" {
-		return fmt.Errorf("there is no root in %s yet; start the control plane once, or give a trust domain", a.dir)
+		return fmt.Errorf("there is no root in %s yet; start the control plane once, or give a trust domain", a.store)
 	}
 	if err := validTrustDomain(trustDomain); err != nil {
 		return err
@@ -133,31 +146,58 @@ func (a *Authority) found(trustDomain string) error {
 	if err != nil {
 		return err
 	}
-	staged, err := durable.Stage(a.rootPath(), data)
-	if err != nil {
-		return err
+	return a.store.Create(data)
+}
+
+// origin says where who signs comes from.
+func (a *Authority) origin() string {
+	if a.external != "" {
+		return a.external
 	}
-	return staged.Create()
+	return a.store.String()
 }
 
 func (a *Authority) rootPath() string { return filepath.Join(a.dir, "root.pem") }
 
 func (a *Authority) load() error {
-	path := a.rootPath()
-	data, err := os.ReadFile(path)
+	var r *roots
+	var data []byte
+	var trustDomain string
+	var err error
+	if a.external != "" {
+		r, trustDomain, err = loadExternal(a.external, a.now())
+	} else {
+		r, data, trustDomain, err = loadOwn(a.store, a.now())
+	}
 	if err != nil {
 		return err
 	}
-	r, err := parseRoots(data, a.now())
-	if err != nil {
-		return fmt.Errorf("%s: %w; restore it from a backup, or move it away to found a new mesh", path, err)
+	before := a.roots.Load()
+	if before != nil && trustDomain != a.trustDomain {
+		return fmt.Errorf("%s is for trust domain %q now, and this mesh is %q; bring back what was there", a.origin(), trustDomain, a.trustDomain)
 	}
-	if !a.now().Before(r.signer.NotAfter) {
-		return fmt.Errorf("the root in %s expired on %s; move it away to found a new mesh", path, r.signer.NotAfter.UTC().Format(time.DateOnly))
+	a.kept = data
+	if before == nil {
+		a.trustDomain = trustDomain
 	}
-	a.trustDomain = r.signer.URIs[0].Host
-	a.roots.Store(r)
+	if !r.same(before) {
+		a.roots.Store(r)
+	}
 	return nil
+}
+
+func loadOwn(store Store, now time.Time) (r *roots, data []byte, trustDomain string, err error) {
+	if data, err = store.Load(); err != nil {
+		return nil, nil, "", err
+	}
+	if r, err = parseRoots(data, now); err != nil {
+		return nil, nil, "", fmt.Errorf("%s: %w; restore it from a backup, or move it away to found a new mesh", store, err)
+	}
+	if !now.Before(r.signer.NotAfter) {
+		return nil, nil, "", fmt.Errorf("the root in %s expired on %s; move it away to found a new mesh", store, r.signer.NotAfter.UTC().Format(time.DateOnly))
+	}
+	trustDomain, err = trustDomainOf([]*x509.Certificate{r.signer})
+	return r, data, trustDomain, err
 }
 
 // TrustDomain returns the trust domain of every identity that a issues.
@@ -173,9 +213,9 @@ func (a *Authority) TrustBundle() []byte {
 	return out
 }
 
-// Fingerprint returns the SHA-256 of the root that signs, as a join token
-// carries it.
-func (a *Authority) Fingerprint() string { return fingerprint(a.roots.Load().signer.Raw) }
+// Fingerprint returns the SHA-256 of the root that signs, or that the signer leads
+// to, as a join token carries it.
+func (a *Authority) Fingerprint() string { return fingerprint(a.roots.Load().anchor().Raw) }
 
 func fingerprint(der []byte) string {
 	sum := sha256.Sum256(der)

@@ -270,11 +270,11 @@ func (r answer) verified(csr []byte, now time.Time) (Membership, error) {
 	if r.Now.IsZero() {
 		r.Now = now
 	}
-	root, err := verifyChain(chain, roots, x509.ExtKeyUsageClientAuth, now)
+	path, err := verifyChain(chain, roots, x509.ExtKeyUsageClientAuth, now)
 	if err != nil {
 		return Membership{}, fmt.Errorf("issued certificate: %w (this machine's clock is %s)", err, describeSkew(now.Sub(r.Now)))
 	}
-	trustDomain, err := trustDomainOf(root)
+	trustDomain, err := trustDomainOf(path)
 	if err != nil {
 		return Membership{}, fmt.Errorf("trust bundle: %w", err)
 	}
@@ -291,6 +291,6 @@ func (r answer) verified(csr []byte, now time.Time) (Membership, error) {
 	return Membership{
 		Certificates: []byte(r.Certificates), TrustBundle: []byte(r.TrustBundle), Renewal: r.Renewal,
 		Workload: id.Workload, ServiceAccount: id.ServiceAccount, TrustDomain: trustDomain, Expires: chain[0].NotAfter,
-		Signer: fingerprint(root.Raw), Lifetime: chain[0].NotAfter.Sub(r.Now), Skew: now.Sub(r.Now),
+		Signer: fingerprint(path[len(path)-1].Raw), Lifetime: chain[0].NotAfter.Sub(r.Now), Skew: now.Sub(r.Now),
 	}, nil
 }

@@ -80,10 +80,26 @@ func validTrustDomain(s string) error {
 	return nil
 }
 
-// trustDomainOf reads the trust domain that a root is for.
-func trustDomainOf(root *x509.Certificate) (string, error) {
-	if len(root.URIs) != 1 || root.URIs[0].String() != "spiffe://"+root.URIs[0].Host {
-		return "", errors.New("the root does not name a trust domain")
+// trustDomainOf reads the trust domain that the authorities of a verified path are
+// for, of which the last is a root: the one nearest to the leaf that names one
+// decides. A leaf says nothing about it.
+func trustDomainOf(path []*x509.Certificate) (string, error) {
+	for _, c := range path {
+		if domain, ok := namedTrustDomain(c); ok && c.IsCA {
+			return domain, validTrustDomain(domain)
+		}
 	}
-	return root.URIs[0].Host, validTrustDomain(root.URIs[0].Host)
+	return "", errors.New("no authority names the trust domain; issue the intermediate with the one URI spiffe://<trust domain>, or with that one URI domain permitted")
+}
+
+// namedTrustDomain is the SPIFFE ID of the trust domain itself, as our own roots
+// have it, or the only domain whose URIs an authority may certify.
+func namedTrustDomain(c *x509.Certificate) (string, bool) {
+	if len(c.URIs) == 1 && c.URIs[0].String() == "spiffe://"+c.URIs[0].Host {
+		return c.URIs[0].Host, true
+	}
+	if len(c.URIs) == 0 && len(c.PermittedURIDomains) == 1 {
+		return c.PermittedURIDomains[0], true
+	}
+	return "", false
 }

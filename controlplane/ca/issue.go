@@ -47,26 +47,29 @@ func (a *Authority) Issue(public crypto.PublicKey, id Identity, lifetime time.Du
 		DNSNames:    []string{label},
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth},
 	}
-	der, err := a.sign(template, public, id.ServiceAccount, lifetime)
+	r := a.roots.Load()
+	der, err := r.sign(template, public, mesh.SPIFFEID(a.trustDomain, id.ServiceAccount), a.now(), lifetime)
 	if err != nil {
 		return Leaf{}, fmt.Errorf("issuing for workload %s: %w", id.Workload, err)
 	}
-	chain := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	var chain []byte
+	for _, c := range append([][]byte{der}, r.chain()...) {
+		chain = append(chain, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c})...)
+	}
 	return Leaf{Chain: chain, Expires: template.NotAfter}, nil
 }
 
 // sign completes the template in place with what all leaves have in common.
-func (a *Authority) sign(template *x509.Certificate, public crypto.PublicKey, serviceAccount mesh.Name, lifetime time.Duration) ([]byte, error) {
+func (r *roots) sign(template *x509.Certificate, public crypto.PublicKey, spiffeID string, now time.Time, lifetime time.Duration) ([]byte, error) {
 	key, ok := public.(*ecdsa.PublicKey)
 	if !ok || key.Curve != elliptic.P256() {
 		return nil, errors.New("the key is not ECDSA on P-256, the only kind that is certified")
 	}
-	id, err := url.Parse(mesh.SPIFFEID(a.trustDomain, serviceAccount))
+	id, err := url.Parse(spiffeID)
 	if err != nil {
 		return nil, err
 	}
-	r := a.roots.Load()
-	now := a.now().UTC().Truncate(time.Second)
+	now = now.UTC().Truncate(time.Second)
 	template.SerialNumber = serial()
 	template.URIs = []*url.URL{id}
 	template.NotBefore = now.Add(-backdate)
@@ -75,7 +78,7 @@ func (a *Authority) sign(template *x509.Certificate, public crypto.PublicKey, se
 		template.NotAfter = r.signer.NotAfter
 	}
 	if !template.NotAfter.After(now) {
-		return nil, errors.New("the root has expired")
+		return nil, errors.New("the certificate that signs has expired")
 	}
 	template.KeyUsage = x509.KeyUsageDigitalSignature
 	template.BasicConstraintsValid = true
@@ -126,7 +129,8 @@ func (a *Authority) ServingCertificate(hosts []string) (tls.Certificate, error) 
 	if err != nil {
 		return tls.Certificate{}, err
 	}
-	der, err := a.sign(template, key.Public(), ControlPlane, a.leafLifetime)
+	r := a.roots.Load()
+	der, err := r.sign(template, key.Public(), ControlPlaneID(a.trustDomain), a.now(), a.leafLifetime)
 	if err != nil {
 		return tls.Certificate{}, fmt.Errorf("serving certificate: %w", err)
 	}
@@ -134,5 +138,5 @@ func (a *Authority) ServingCertificate(hosts []string) (tls.Certificate, error) 
 	if err != nil {
 		return tls.Certificate{}, err
 	}
-	return tls.Certificate{Certificate: append([][]byte{der}, a.roots.Load().path()...), PrivateKey: key, Leaf: leaf}, nil
+	return tls.Certificate{Certificate: append([][]byte{der}, r.path()...), PrivateKey: key, Leaf: leaf}, nil
 }

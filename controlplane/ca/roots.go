@@ -2,6 +2,7 @@ package ca
 
 import (
 	"bytes"
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -20,7 +21,10 @@ import (
 // that holds all of it.
 type roots struct {
 	signer *x509.Certificate
-	key    *ecdsa.PrivateKey
+	key    crypto.Signer
+	// external is the authority above the signer; nil: the signer is a root. Then
+	// nothing of what follows is there.
+	external *external
 	// next is trusted already and signs after the switch; nil outside of that.
 	next    *x509.Certificate
 	nextKey *ecdsa.PrivateKey
@@ -82,7 +86,7 @@ func newRoot(trustDomain string, now time.Time) (*x509.Certificate, *ecdsa.Priva
 	return root, key, err
 }
 
-func certify(template, parent *x509.Certificate, public any, key *ecdsa.PrivateKey) (*x509.Certificate, error) {
+func certify(template, parent *x509.Certificate, public any, key crypto.Signer) (*x509.Certificate, error) {
 	der, err := x509.CreateCertificate(rand.Reader, template, parent, public, key)
 	if err != nil {
 		return nil, err
@@ -105,7 +109,10 @@ func (r *roots) bridgeTo(next *x509.Certificate, now time.Time) (*x509.Certifica
 // trusted are the roots that members trust, in an order that a switch of the
 // signer does not change: it is no news to them.
 func (r *roots) trusted() []*x509.Certificate {
-	out := []*x509.Certificate{r.signer}
+	out := []*x509.Certificate{r.anchor()}
+	if r.external != nil {
+		out = slices.Clone(r.external.anchors)
+	}
 	if r.next != nil {
 		out = append(out, r.next)
 	}
@@ -115,14 +122,14 @@ func (r *roots) trusted() []*x509.Certificate {
 		}
 	}
 	slices.SortFunc(out, func(a, b *x509.Certificate) int { return bytes.Compare(a.Raw, b.Raw) })
-	return out
+	return slices.CompactFunc(out, func(a, b *x509.Certificate) bool { return a.Equal(b) })
 }
 
 // path are the certificates by which a server's leaf leads to each root that a
 // caller may know: the root itself, as a joining caller looks for the one whose
 // fingerprint its token carries, and the bridges from the earlier ones.
 func (r *roots) path() [][]byte {
-	out := [][]byte{r.signer.Raw}
+	out := append(slices.Clone(r.chain()), r.anchor().Raw)
 	for _, e := range r.earlier {
 		out = append(out, e.bridge.Raw, e.root.Raw)
 	}
@@ -146,7 +153,7 @@ func (r *roots) knows(print string) bool {
 			return true
 		}
 	}
-	return print == fingerprint(r.signer.Raw)
+	return slices.ContainsFunc(r.trusted(), func(c *x509.Certificate) bool { return print == fingerprint(c.Raw) })
 }
 
 // parseRoots reads what pem wrote. A file of one certificate and one key, as it
@@ -182,7 +189,7 @@ func (r *roots) pem() ([]byte, error) {
 		}
 		_ = pem.Encode(&out, block) // a buffer takes everything
 	}
-	pair := func(role string, root *x509.Certificate, key *ecdsa.PrivateKey) error {
+	pair := func(role string, root *x509.Certificate, key crypto.Signer) error {
 		secret, err := x509.MarshalPKCS8PrivateKey(key)
 		write(role, "CERTIFICATE", root.Raw)
 		write(role, "PRIVATE KEY", secret)
@@ -248,7 +255,7 @@ func (b *blocks) certificate(role string) *x509.Certificate {
 		b.err = errors.New("the certificate is not one of an authority")
 		return nil
 	}
-	_, b.err = trustDomainOf(root)
+	_, b.err = trustDomainOf([]*x509.Certificate{root})
 	return root
 }
 

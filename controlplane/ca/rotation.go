@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/wasmesh/wasmesh/controlplane/ca/durable"
 	"github.com/wasmesh/wasmesh/controlplane/mesh"
 )
 
@@ -84,6 +83,8 @@ type Rotation struct {
 // last follows from the roots alone: there is nothing else that could disagree.
 func (r *roots) last() Step {
 	switch {
+	case r.external != nil:
+		return Finish
 	case r.next != nil:
 		return Start
 	case len(r.trusted()) > 1:
@@ -188,6 +189,9 @@ func (a *Authority) Rotate(step Step, force bool) (Rotation, error) {
 	if len(now.Waiting) > 0 && !force {
 		return now, fmt.Errorf("%w, the first of %d being %s: %s", ErrNotYet, len(now.Waiting), now.Waiting[0].Workload, now.Waiting[0].Cause)
 	}
+	if a.external != "" {
+		return now, fmt.Errorf("who signs is issued by the authority whose files are in %s: replace the root there, with both roots in %s meanwhile", a.external, externalRoots)
+	}
 	next, err := a.roots.Load().after(step, a.trustDomain, a.now())
 	if err != nil {
 		return now, err
@@ -196,8 +200,8 @@ func (a *Authority) Rotate(step Step, force bool) (Rotation, error) {
 	if err != nil {
 		return now, err
 	}
-	written := durable.Write(a.rootPath(), data)
-	// What is on disk is what is true, whatever became of the writing.
+	written := a.store.Replace(a.kept, data)
+	// What is kept is what is true, whatever became of the writing.
 	if err := errors.Join(written, a.load()); err != nil {
 		return now, fmt.Errorf("rotating the root: %w", err)
 	}

@@ -105,8 +105,9 @@ type endpoint struct {
 	lookup    Lookup
 	log       *slog.Logger
 	limit     limiter
-	tell      door.Teller
-	recalled  recollection
+	// tell is for noise, audit for refusals: noise must not push those out.
+	tell, audit door.Teller
+	recalled    recollection
 }
 
 // handle reads a bounded body, lets act answer it, and writes and logs what
@@ -122,7 +123,7 @@ func (e *endpoint) handle(act func(ctx context.Context, body []byte) (out any, w
 		}
 		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 		if err != nil {
-			e.log.Warn("join endpoint: unreadable request", "remote", r.RemoteAddr, "reason", err)
+			e.tell.Warn(e.log, e.authority.now(), "join endpoint: unreadable request", "remote", r.RemoteAddr, "reason", err)
 			reply(w, http.StatusBadRequest, refusalAnswer{fmt.Sprintf("the body cannot be read, or has more than %d bytes", maxBody)})
 			return
 		}
@@ -136,7 +137,7 @@ func (e *endpoint) handle(act func(ctx context.Context, body []byte) (out any, w
 			return
 		}
 		status, told := tell(err)
-		e.log.Warn("join endpoint: refused", "workload", workload.String(), "remote", r.RemoteAddr, "path", r.URL.Path, "reason", err)
+		e.audit.Warn(e.log, e.authority.now(), "join endpoint: refused", "workload", workload.String(), "remote", r.RemoteAddr, "path", r.URL.Path, "reason", err)
 		reply(w, status, refusalAnswer{told})
 	}
 }

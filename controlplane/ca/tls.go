@@ -81,7 +81,7 @@ func (s *serving) current() (*tls.Certificate, error) {
 		return nil, err
 	}
 	if !s.strangers {
-		leaf.Certificate = leaf.Certificate[:2]
+		leaf.Certificate = leaf.Certificate[:1+max(1, len(roots.chain()))]
 	}
 	s.leaf, s.until, s.roots = &leaf, now.Add(leaf.Leaf.NotAfter.Sub(now)/2), roots
 	return s.leaf, nil

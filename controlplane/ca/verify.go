@@ -15,11 +15,11 @@ func verifyControlPlane(chain, roots []*x509.Certificate, now time.Time) error {
 	if len(chain) == 0 {
 		return errors.New("it has no certificate")
 	}
-	root, err := verifyChain(chain, roots, x509.ExtKeyUsageServerAuth, now)
+	path, err := verifyChain(chain, roots, x509.ExtKeyUsageServerAuth, now)
 	if err != nil {
 		return err
 	}
-	trustDomain, err := trustDomainOf(root)
+	trustDomain, err := trustDomainOf(path)
 	if err != nil {
 		return err
 	}
@@ -30,8 +30,8 @@ func verifyControlPlane(chain, roots []*x509.Certificate, now time.Time) error {
 	return nil
 }
 
-// verifyChain returns the root that the chain leads to.
-func verifyChain(chain, roots []*x509.Certificate, usage x509.ExtKeyUsage, now time.Time) (*x509.Certificate, error) {
+// verifyChain returns the path from the first certificate of the chain to a root.
+func verifyChain(chain, roots []*x509.Certificate, usage x509.ExtKeyUsage, now time.Time) ([]*x509.Certificate, error) {
 	o := x509.VerifyOptions{Roots: x509.NewCertPool(), Intermediates: x509.NewCertPool(), KeyUsages: []x509.ExtKeyUsage{usage}}
 	for _, c := range roots {
 		o.Roots.AddCert(c)
@@ -43,7 +43,7 @@ func verifyChain(chain, roots []*x509.Certificate, usage x509.ExtKeyUsage, now t
 	if err != nil {
 		return nil, err
 	}
-	return chains[0][len(chains[0])-1], nil
+	return chains[0], nil
 }
 
 // parseBundle reads one or more PEM certificates, and nothing else.

@@ -119,7 +119,7 @@ func metadataOnly(kind, resource string, cut func(metav1.Object) wire.Object) fe
 // custom is a kind of a CustomResourceDefinition, decoded object by object.
 func custom(k wire.Kind) feed {
 	return feed{
-		kind: k.Name, group: k.Group, resource: k.Resource, versions: k.Versions, custom: true,
+		kind: k.Name, group: k.Group, resource: k.Resource, versions: k.Stored(), custom: true,
 		watch: func(c Clients, version string) *cache.ListWatch {
 			client := c.Dynamic.Resource(groupVersion(k.Group, version).WithResource(k.Resource))
 			return typed(client.List, client.Watch, "")

@@ -98,6 +98,11 @@ type Snapshot struct {
 type Service struct {
 	Name  Name
 	Ports []ServicePort
+	// Addresses are those at which redirected callers dial the service: its cluster
+	// IPs, at most one of each family. A headless service has none.
+	Addresses []netip.Addr
+	// Headless: callers choose an endpoint themselves and dial its own address.
+	Headless bool
 	// Offset is the host part of the service's address in the loopback network
 	// of every workload; see Workload.AddressOf.
 	Offset uint16
@@ -121,12 +126,27 @@ type Endpoint struct {
 	Port    uint16
 }
 
+// The kinds of object that a workload can come from, as its certificate names
+// them.
+const (
+	KindWorkload = "workload"
+	KindPod      = "pod"
+)
+
 // Workload is one instance of an application with a sidecar beside it.
 type Workload struct {
 	Name           Name
 	ServiceAccount Name
+	// Kind is KindWorkload or KindPod. Who proves to be one is never the other.
+	Kind string
+	// Captured: its connections are redirected to its sidecar, both ways. Callers
+	// then dial the addresses of services themselves, and Loopback is unused.
+	Captured bool
 	// Address is where the sidecar accepts connections from other sidecars.
 	Address netip.Addr
+	// Addresses are all that a captured workload is dialled at, at most one of each
+	// family, Address first.
+	Addresses []netip.Addr
 	// Application is where the sidecar finds the application itself.
 	Application netip.Addr
 	// Loopback is the /16 network inside 127.0.0.0/8 in which this sidecar gives
@@ -154,6 +174,15 @@ func (w Workload) AddressOf(s Service) netip.Addr {
 	a := w.Loopback.Addr().As4()
 	a[2], a[3] = byte(s.Offset>>8), byte(s.Offset)
 	return netip.AddrFrom4(a)
+}
+
+// AddressesOf returns every address at which this workload's application dials
+// s. A captured one has those of the service itself.
+func (w Workload) AddressesOf(s Service) []netip.Addr {
+	if w.Captured {
+		return s.Addresses
+	}
+	return []netip.Addr{w.AddressOf(s)}
 }
 
 // Access is everything granted at the workloads of one service account.

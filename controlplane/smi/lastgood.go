@@ -34,6 +34,9 @@ func LastGood(last, next Objects, problems []mesh.Problem) Objects {
 		Workloads:       lastGood(KindWorkload, last.Workloads, next.Workloads, broken),
 		Namespaces:      lastGood(KindNamespace, last.Namespaces, next.Namespaces, broken),
 		WasmFilters:     lastGood(KindWasmFilter, last.WasmFilters, next.WasmFilters, broken),
+		// What a cluster says of itself has no better form than the last one.
+		Pods:           next.Pods,
+		EndpointSlices: next.EndpointSlices,
 	}
 }
 

@@ -13,6 +13,9 @@ const (
 	ModeLabel = "wasmesh.io/mode"
 	// PlaintextLabel is strict, or grace to let callers without a sidecar in.
 	PlaintextLabel = "wasmesh.io/plaintext"
+	// InjectLabel is InjectEnabled where new pods get a sidecar.
+	InjectLabel   = "wasmesh.io/inject"
+	InjectEnabled = "enabled"
 )
 
 // adoption is how far a namespace has come.
@@ -24,7 +27,7 @@ type adoption struct {
 // namespaces reads the labels of all Namespaces. A value that is not known is
 // told and changes nothing: it must not open a namespace that was closed.
 func (r *resolver) namespaces() {
-	r.adoption = map[string]adoption{}
+	r.adoption, r.joined = map[string]adoption{}, map[string]bool{}
 	for _, n := range r.objects.Namespaces {
 		o := mesh.Object{Kind: KindNamespace, Name: mesh.Name{Name: n.Name}}
 		a := r.adoptionOf(n.Name)
@@ -45,6 +48,7 @@ func (r *resolver) namespaces() {
 				"Use strict or grace.")
 		}
 		r.adoption[n.Name] = a
+		r.joined[n.Name] = n.Labels[InjectLabel] == InjectEnabled
 	}
 }
 

@@ -14,6 +14,9 @@ import (
 // services resolves all Services against the workloads, sorted by name. Of two
 // with one address the older one keeps it.
 func (r *resolver) services(instances []instance) []mesh.Service {
+	if r.settings.Kubernetes {
+		return r.clusterServices(instances)
+	}
 	byNamespace := map[string][]instance{}
 	for _, i := range instances {
 		byNamespace[i.Name.Namespace] = append(byNamespace[i.Name.Namespace], i)

@@ -13,6 +13,7 @@ import (
 	specs "github.com/servicemeshinterface/smi-sdk-go/pkg/apis/specs/v1alpha4"
 	split "github.com/servicemeshinterface/smi-sdk-go/pkg/apis/split/v1alpha4"
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 
 	"github.com/wasmesh/wasmesh/controlplane/apis/v1alpha1"
 	"github.com/wasmesh/wasmesh/controlplane/mesh"
@@ -31,6 +32,7 @@ const (
 	KindWorkload       = "Workload"
 	KindNamespace      = "Namespace"
 	KindWasmFilter     = "WasmFilter"
+	KindPod            = "Pod"
 )
 
 // Objects is everything that the mesh is described by, whatever the source. An
@@ -47,12 +49,17 @@ type Objects struct {
 	// Namespaces are needed only for their labels; one that is not listed has none.
 	Namespaces  []*corev1.Namespace
 	WasmFilters []*v1alpha1.WasmFilter
+	// Pods and EndpointSlices are there only where Settings.Kubernetes is. Pods
+	// without a sidecar may be left out.
+	Pods           []*corev1.Pod
+	EndpointSlices []*discoveryv1.EndpointSlice
 }
 
 // Len returns the number of objects.
 func (o Objects) Len() int {
 	return len(o.Services) + len(o.ServiceAccounts) + len(o.TrafficTargets) + len(o.HTTPRouteGroups) +
-		len(o.TCPRoutes) + len(o.TrafficSplits) + len(o.Workloads) + len(o.Namespaces) + len(o.WasmFilters)
+		len(o.TCPRoutes) + len(o.TrafficSplits) + len(o.Workloads) + len(o.Namespaces) + len(o.WasmFilters) +
+		len(o.Pods) + len(o.EndpointSlices)
 }
 
 // Settings hold for the whole mesh.
@@ -66,6 +73,10 @@ type Settings struct {
 	// mesh.Workload.
 	Mode  policy.Mode
 	Grace bool
+	// Kubernetes: the objects are those of a cluster. Pods are workloads, services
+	// have the addresses that the cluster gave them, and EndpointSlices say who
+	// stands behind them; see docs/adr/0023-captured-pods.md.
+	Kubernetes bool
 }
 
 // Snapshot resolves objects into the mesh they describe. What cannot be used is
@@ -80,6 +91,9 @@ func snapshot(objects Objects, settings Settings, p patterns) (*mesh.Snapshot, [
 	r := newResolver(objects, settings, p)
 	r.namespaces()
 	instances := r.workloads()
+	if settings.Kubernetes {
+		instances = r.withPods(instances)
+	}
 	r.filters(instances)
 	services := r.services(instances)
 	r.routeGroups = r.groups()
@@ -109,6 +123,8 @@ type resolver struct {
 	// groupNames are those of all HTTPRouteGroups, usable or not.
 	groupNames map[mesh.Name]bool
 	adoption   map[string]adoption
+	// joined are the namespaces whose pods get a sidecar.
+	joined map[string]bool
 	// routeGroups are what both targets and splits refer to.
 	routeGroups map[mesh.Name]group
 	problems    []mesh.Problem
@@ -134,6 +150,8 @@ func newResolver(objects Objects, settings Settings, p patterns) *resolver {
 		Workloads:       oldestFirst(objects.Workloads),
 		Namespaces:      oldestFirst(objects.Namespaces),
 		WasmFilters:     oldestFirst(objects.WasmFilters),
+		Pods:            oldestFirst(objects.Pods),
+		EndpointSlices:  oldestFirst(objects.EndpointSlices),
 	}
 	return r
 }

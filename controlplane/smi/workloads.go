@@ -59,6 +59,7 @@ func (r *resolver) workload(o mesh.Object, w *v1alpha1.Workload) (mesh.Workload,
 	out := mesh.Workload{
 		Name:           o.Name,
 		ServiceAccount: account,
+		Kind:           mesh.KindWorkload,
 		Address:        r.address(o, "spec.address", w.Spec.Address),
 		Application:    r.address(o, "spec.application", orDefault(w.Spec.Application, defaultApplication)),
 		Loopback:       r.loopback(o, orDefault(w.Spec.Loopback, defaultLoopback)),

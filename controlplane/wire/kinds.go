@@ -8,6 +8,8 @@
 package wire
 
 import (
+	"slices"
+
 	access "github.com/servicemeshinterface/smi-sdk-go/pkg/apis/access/v1alpha3"
 	specs "github.com/servicemeshinterface/smi-sdk-go/pkg/apis/specs/v1alpha4"
 	split "github.com/servicemeshinterface/smi-sdk-go/pkg/apis/split/v1alpha4"
@@ -41,6 +43,18 @@ type Kind struct {
 	tolerate func(fields map[string]any) []mesh.Problem
 	// ClusterScoped objects are in no namespace.
 	ClusterScoped bool
+}
+
+// Stored lists the versions in which objects that a cluster keeps are read, the
+// best first. What a client wrote in one version comes back in another as it is
+// (docs/adr/0027), and of splits the oldest has the weights that can say what
+// those of all others can.
+func (k Kind) Stored() []string {
+	versions := slices.Clone(k.Versions)
+	if k.Name == smi.KindTrafficSplit {
+		slices.Reverse(versions)
+	}
+	return versions
 }
 
 // Kinds lists what is supported (smi-rules, decided 1).

@@ -11,6 +11,7 @@ package xds
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"net/netip"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -96,6 +97,9 @@ func (m *Mesh) Build(proxy mesh.Name) Resources {
 		return r
 	}
 	b := builder{mesh: m, snapshot: m.snapshot, workload: w, settings: m.settings, out: r}
+	if w.Captured {
+		b.capture()
+	}
 	b.outbound()
 	b.inbound()
 	b.filters()
@@ -152,6 +156,8 @@ type builder struct {
 	workload mesh.Workload
 	settings Settings
 	out      Resources
+	// taken are the endpoints at which a listener stands already.
+	taken map[netip.AddrPort]bool
 }
 
 // add puts a resource of this proxy alone into what is built.

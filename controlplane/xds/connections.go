@@ -1,7 +1,6 @@
 package xds
 
 import (
-	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	tcpproxyv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/tcp_proxy/v3"
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -34,8 +33,8 @@ func guarded(port mesh.WorkloadPort, name string) *listenerv3.Filter {
 
 // outboundConnections is the listener of an opaque port: each connection goes to
 // one backend, chosen by weight (smi-rules 79).
-func (b *builder) outboundConnections(service mesh.Service, port mesh.ServicePort, name string) *listenerv3.Listener {
-	proxy := toCluster(name)
+func (b *builder) outboundConnections(service mesh.Service, port mesh.ServicePort, d door) *listenerv3.Listener {
+	proxy := toCluster(b.rootCluster(service, port))
 	if split := backends(b.snapshot, service.Name, port.Port); split != nil {
 		weighted := &tcpproxyv3.TcpProxy_WeightedCluster{}
 		for _, s := range split {
@@ -48,16 +47,5 @@ func (b *builder) outboundConnections(service mesh.Service, port mesh.ServicePor
 		}
 		proxy.ClusterSpecifier = &tcpproxyv3.TcpProxy_WeightedClusters{WeightedClusters: weighted}
 	}
-	return b.opaqueListener(service, port, name, networkFilter(tcpProxyName, proxy))
-}
-
-// opaqueListener hands every connection to one filter.
-func (b *builder) opaqueListener(service mesh.Service, port mesh.ServicePort, name string, filter *listenerv3.Filter) *listenerv3.Listener {
-	return &listenerv3.Listener{
-		Name:             name,
-		Address:          address(b.workload.AddressOf(service), port.Port),
-		TrafficDirection: corev3.TrafficDirection_OUTBOUND,
-		EnableReusePort:  wrapperspb.Bool(false),
-		FilterChains:     []*listenerv3.FilterChain{{Filters: []*listenerv3.Filter{filter}}},
-	}
+	return b.outboundAt(d, networkFilter(tcpProxyName, proxy))
 }

@@ -63,11 +63,11 @@ func (b *builder) inboundListener(port mesh.WorkloadPort, name string) *listener
 	}
 	listener := &listenerv3.Listener{
 		Name:             name,
-		Address:          address(b.workload.Address, port.Port),
 		TrafficDirection: corev3.TrafficDirection_INBOUND,
 		EnableReusePort:  wrapperspb.Bool(false),
 		FilterChains:     []*listenerv3.FilterChain{chain},
 	}
+	b.listenAt(listener, b.dialledAt(), port.Port)
 	if b.workload.Grace {
 		b.admitPlaintext(listener, port, name)
 	}
@@ -114,6 +114,9 @@ func (b *builder) application(port mesh.WorkloadPort, name string) *clusterv3.Cl
 				}},
 			}}}},
 		},
+	}
+	if b.workload.Captured {
+		cluster.UpstreamBindConfig = fromInside()
 	}
 	if !port.Protocol.Opaque() {
 		cluster.TypedExtensionProtocolOptions = protocolOptions(port.Protocol, 0)

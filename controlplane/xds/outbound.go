@@ -29,14 +29,18 @@ func (b *builder) outbound() {
 		for _, port := range service.Ports {
 			name := OutboundName(service.Name, port.Port)
 			standing := b.mesh.scope.Reach(b.workload.ServiceAccount, service.Name, port)
-			switch {
-			case !port.Protocol.Opaque():
-				b.listener(service, port, name)
+			for _, d := range b.doors(service, port) {
+				switch {
+				case !port.Protocol.Opaque():
+					b.listener(service, port, d)
+				case standing.Open:
+					b.add(ListenerType, d.name, b.outboundConnections(service, port, d))
+				default:
+					b.add(ListenerType, d.name, b.closed(service, port, d, standing))
+				}
+			}
+			if !port.Protocol.Opaque() {
 				b.outboundRoute(service, port, name, standing)
-			case standing.Open:
-				b.add(ListenerType, name, b.outboundConnections(service, port, name))
-			default:
-				b.add(ListenerType, name, b.closed(service, port, name, standing))
 			}
 			if standing.Open {
 				b.clusters(service, port)
@@ -47,20 +51,20 @@ func (b *builder) outbound() {
 
 // listener adds the one for a port that speaks HTTP. Policies and splits have no
 // say in it.
-func (b *builder) listener(service mesh.Service, port mesh.ServicePort, name string) {
-	everything := name + " " + b.workload.AddressOf(service).String()
-	b.out.add(ListenerType, name, b.mesh.fixed(ListenerType, everything, func() proto.Message {
-		return b.outboundListener(service, port, name)
+func (b *builder) listener(service mesh.Service, port mesh.ServicePort, d door) {
+	b.out.add(ListenerType, d.name, b.mesh.fixed(ListenerType, d.String(), func() proto.Message {
+		return b.outboundListener(service, port, d)
 	}))
 }
 
 // outboundRoute adds the routes of a port: where requests go, or what the
 // sidecar itself answers to all of them.
 func (b *builder) outboundRoute(service mesh.Service, port mesh.ServicePort, name string, standing mesh.Standing) {
-	kind := name + " " + string(standing.Reason) // one for each answer
+	root := b.rootCluster(service, port)
+	kind := name + " " + root + " " + string(standing.Reason) // one for each answer
 	b.out.add(RouteType, name, b.mesh.share(RouteType, kind, func() proto.Message {
 		if standing.Open {
-			return routeTable(b.snapshot, service, port, name)
+			return routeTable(b.snapshot, service, port, name, root)
 		}
 		return answered(name, standing)
 	}))
@@ -68,6 +72,9 @@ func (b *builder) outboundRoute(service mesh.Service, port mesh.ServicePort, nam
 
 // clusters adds what the routes of a port, or its weights, can name.
 func (b *builder) clusters(service mesh.Service, port mesh.ServicePort) {
+	if root := b.rootCluster(service, port); b.workload.Captured && service.Headless {
+		b.out.add(ClusterType, root, b.mesh.share(ClusterType, root, func() proto.Message { return b.dialledCluster(port, root) }))
+	}
 	for _, backend := range b.snapshot.Backends(service.Name, port.Port) {
 		behind, _ := b.snapshot.Service(backend.Service)
 		served, ok := behind.Port(port.Port)
@@ -88,7 +95,8 @@ func OutboundName(service mesh.Name, port uint16) string {
 	return "outbound|" + service.String() + "|" + strconv.Itoa(int(port))
 }
 
-func (b *builder) outboundListener(service mesh.Service, port mesh.ServicePort, name string) *listenerv3.Listener {
+func (b *builder) outboundListener(service mesh.Service, port mesh.ServicePort, d door) *listenerv3.Listener {
+	name := OutboundName(service.Name, port.Port)
 	manager := connectionManager(name)
 	manager.CodecType = hcmv3.HttpConnectionManager_AUTO
 	manager.RouteSpecifier = &hcmv3.HttpConnectionManager_Rds{Rds: &hcmv3.Rds{
@@ -97,33 +105,43 @@ func (b *builder) outboundListener(service mesh.Service, port mesh.ServicePort, 
 	}}
 	manager.HttpFilters = []*hcmv3.HttpFilter{routerFilter()}
 	manager.AccessLog = []*accesslogv3.AccessLog{countForbidden(service.Name, port.Port)}
-	return &listenerv3.Listener{
-		Name:             name,
-		Address:          address(b.workload.AddressOf(service), port.Port),
+	return b.outboundAt(d, networkFilter("envoy.filters.network.http_connection_manager", manager))
+}
+
+// outboundAt is a listener at a door that hands every connection to one filter.
+func (b *builder) outboundAt(d door, filter *listenerv3.Filter) *listenerv3.Listener {
+	l := &listenerv3.Listener{
+		Name:             d.name,
 		TrafficDirection: corev3.TrafficDirection_OUTBOUND,
 		// Two sidecars that were given one address must not share its traffic.
 		EnableReusePort: wrapperspb.Bool(false),
-		FilterChains: []*listenerv3.FilterChain{{
-			Filters: []*listenerv3.Filter{networkFilter("envoy.filters.network.http_connection_manager", manager)},
-		}},
+		FilterChains:    []*listenerv3.FilterChain{{Filters: []*listenerv3.Filter{filter}}},
 	}
+	b.listenAt(l, d.addresses, d.port)
+	return l
 }
 
 func (b *builder) outboundCluster(port mesh.ServicePort, name string) *clusterv3.Cluster {
+	cluster := b.toSidecars(port, name)
+	cluster.ClusterDiscoveryType = &clusterv3.Cluster_Type{Type: clusterv3.Cluster_EDS}
+	cluster.EdsClusterConfig = &clusterv3.Cluster_EdsClusterConfig{EdsConfig: fromControlPlane()}
+	cluster.LbPolicy = clusterv3.Cluster_LEAST_REQUEST
+	cluster.EdsClusterConfig.ServiceName = assignmentName(cluster)
+	return cluster
+}
+
+// toSidecars is what all clusters of other sidecars have in common.
+func (b *builder) toSidecars(port mesh.ServicePort, name string) *clusterv3.Cluster {
 	cluster := &clusterv3.Cluster{
-		Name:                 name,
-		ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_EDS},
-		EdsClusterConfig:     &clusterv3.Cluster_EdsClusterConfig{EdsConfig: fromControlPlane()},
-		ConnectTimeout:       durationpb.New(connectTimeout),
-		LbPolicy:             clusterv3.Cluster_LEAST_REQUEST,
-		TransportSocket:      upstreamTLS(b.identitiesOf(port)),
+		Name:            name,
+		ConnectTimeout:  durationpb.New(connectTimeout),
+		TransportSocket: upstreamTLS(b.identitiesOf(port)),
 	}
 	if !port.Protocol.Opaque() {
 		// Half of a lifetime passes before a renewal at the latest; a connection
 		// must be gone before the other half has passed too.
 		cluster.TypedExtensionProtocolOptions = protocolOptions(mesh.HTTP2, b.settings.LeafLifetime*2/5)
 	}
-	cluster.EdsClusterConfig.ServiceName = assignmentName(cluster)
 	return cluster
 }
 

@@ -48,18 +48,23 @@ func direct(status uint32, body string) *routev3.Route {
 
 // closed is the listener of an opaque port at which nothing can pass: it ends
 // each connection before a byte is read, as nobody could be told why.
-func (b *builder) closed(service mesh.Service, port mesh.ServicePort, name string, standing mesh.Standing) *listenerv3.Listener {
-	l := b.opaqueListener(service, port, name, networkFilter("envoy.filters.network.direct_response", &directv3.Config{}))
+func (b *builder) closed(service mesh.Service, port mesh.ServicePort, d door, standing mesh.Standing) *listenerv3.Listener {
+	l := b.outboundAt(d, hangUp())
 	if standing.Reason != policy.ReasonNone {
-		l.AccessLog = []*accesslogv3.AccessLog{counter(service.Name, port.Port, string(standing.Reason))}
+		l.AccessLog = []*accesslogv3.AccessLog{counter(destination(service.Name, port.Port), string(standing.Reason))}
 	}
 	return l
+}
+
+// hangUp ends a connection before a byte is read.
+func hangUp() *listenerv3.Filter {
+	return networkFilter("envoy.filters.network.direct_response", &directv3.Config{})
 }
 
 // countForbidden counts 403 answers, and those that say the same in gRPC. Where an
 // answer has no gRPC status, Envoy takes the one that its HTTP status stands for.
 func countForbidden(service mesh.Name, port uint16) *accesslogv3.AccessLog {
-	log := counter(service, port, "%METADATA(ROUTE:"+reasonNamespace+":"+reasonKey+")%")
+	log := counter(destination(service, port), "%METADATA(ROUTE:"+reasonNamespace+":"+reasonKey+")%")
 	log.Filter = &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_GrpcStatusFilter{
 		GrpcStatusFilter: &accesslogv3.GrpcStatusFilter{
 			Statuses: []accesslogv3.GrpcStatusFilter_Status{accesslogv3.GrpcStatusFilter_PERMISSION_DENIED},
@@ -68,15 +73,20 @@ func countForbidden(service mesh.Name, port uint16) *accesslogv3.AccessLog {
 	return log
 }
 
+// destination names a port of a service in a counter.
+func destination(service mesh.Name, port uint16) string {
+	return service.String() + ":" + strconv.Itoa(int(port))
+}
+
 // counter is Envoy's own logger that counts; reason may be a format of Envoy's.
-func counter(service mesh.Name, port uint16, reason string) *accesslogv3.AccessLog {
+func counter(destination, reason string) *accesslogv3.AccessLog {
 	return &accesslogv3.AccessLog{
 		Name: "envoy.access_loggers.stats",
 		ConfigType: &accesslogv3.AccessLog_TypedConfig{TypedConfig: pack(&statsv3.Config{
 			StatsScope: &typev3.Scope{Prefix: traffic.ForbiddenScope},
 			Counters: []*statsv3.Config_Counter{{
 				Stat: &statsv3.Config_Stat{Name: traffic.Forbidden, Tags: []*statsv3.Config_Tag{
-					{Name: "destination", ValueFormat: service.String() + ":" + strconv.Itoa(int(port))},
+					{Name: "destination", ValueFormat: destination},
 					{Name: "reason", ValueFormat: reason},
 				}},
 				ValueFixed: wrapperspb.UInt64(1),

@@ -21,9 +21,10 @@ type share struct {
 
 // routeTable is that of one port of a service: the matches of conditional splits
 // in their order, then everything else (smi-rules 73 to 78). mesh.Snapshot.Route
-// says the same for one request.
-func routeTable(s *mesh.Snapshot, service mesh.Service, port mesh.ServicePort, name string) *routev3.RouteConfiguration {
-	rest := []share{{cluster: name, weight: 1}}
+// says the same for one request. root is the
+// cluster of what no split takes.
+func routeTable(s *mesh.Snapshot, service mesh.Service, port mesh.ServicePort, name, root string) *routev3.RouteConfiguration {
+	rest := []share{{cluster: root, weight: 1}}
 	if split := backends(s, service.Name, port.Port); split != nil {
 		rest = split
 	}

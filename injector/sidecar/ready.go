@@ -77,6 +77,8 @@ func (a Admin) hasInbound(ctx context.Context) (bool, error) {
 			Active struct {
 				Listener struct {
 					Direction string `json:"traffic_direction"`
+					// Redirected: it hands connections to others, and asks no filter itself.
+					Redirected bool `json:"use_original_dst"`
 				} `json:"listener"`
 			} `json:"active_state"`
 		} `json:"configs"`
@@ -85,7 +87,7 @@ func (a Admin) hasInbound(ctx context.Context) (bool, error) {
 		return false, fmt.Errorf("envoy's list of listeners: %w", err)
 	}
 	for _, c := range dump.Configs {
-		if c.Active.Listener.Direction == "INBOUND" {
+		if l := c.Active.Listener; l.Direction == "INBOUND" && !l.Redirected {
 			return true, nil
 		}
 	}

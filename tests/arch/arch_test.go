@@ -77,17 +77,24 @@ var layers = []struct {
 	{"controlplane/status", []string{"controlplane/mesh", "controlplane/serve", "controlplane/xds", "filters/policy"}},
 	{"controlplane/wire", []string{"controlplane/mesh", "controlplane/smi", "controlplane/apis/"}},
 	{"controlplane/files", []string{"controlplane/mesh", "controlplane/smi", "controlplane/wire"}},
+	{"controlplane/admission", []string{"controlplane/mesh", "controlplane/smi", "controlplane/wire", "controlplane/apis/", "controlplane/kube/trim"}},
+	{"controlplane/webhookcert", nil},
 	{"controlplane/kube", []string{"controlplane/kube/", "controlplane/mesh", "controlplane/smi", "controlplane/wire", "controlplane/apis/"}},
 	{"controlplane/kube/trim", nil},
 	{"controlplane/kube/report", []string{"controlplane/mesh"}},
 	{"controlplane/check", []string{"controlplane/mesh", "controlplane/smi", "controlplane/files"}},
 	{"controlplane/explain", []string{"controlplane/mesh", "filters/policy"}},
 	{"controlplane/ca/durable", nil},
+	{"controlplane/ca/secret", []string{"controlplane/ca"}},
 	{"controlplane/ca", []string{"controlplane/ca/", "controlplane/door", "controlplane/mesh", "filters/identity"}},
+	{"controlplane/attest", []string{"controlplane/ca", "controlplane/mesh"}},
 	{"controlplane", []string{"controlplane/", "filters/", "wasm-registry/"}},
 	{"wasm-registry/", []string{"controlplane/door", "wasm-registry/", "filters/wasmtest", "filters/config", "filters/policy"}},
 	{"injector/envoy", nil},
-	{"injector/", []string{"injector/", "controlplane/ca", "controlplane/ca/durable", "filters/traffic", "wasm-registry/fetch", "wasm-registry/store"}},
+	{"injector/redirect", nil},
+	{"injector/redirect/netfilter", []string{"injector/redirect"}},
+	{"injector/wasmesh-redirect", []string{"injector/redirect", "injector/redirect/netfilter"}},
+	{"injector/", []string{"injector/", "controlplane/ca", "controlplane/ca/durable", "controlplane/webhookcert", "filters/traffic", "wasm-registry/fetch", "wasm-registry/store"}},
 	{"examples/", []string{"examples/", "controlplane", "controlplane/", "injector/", "filters/"}},
 	{"tests/", []string{""}},
 	{"", []string{""}},
@@ -155,6 +162,23 @@ func TestModuleStaysSmall(t *testing.T) {
 		}
 		if strings.HasSuffix(p.ImportPath, "filters/pattern") {
 			t.Errorf("%s is in the module; the control plane compiles patterns", p.ImportPath)
+		}
+	}
+}
+
+// TestRedirectStaysSmall keeps everything but the way to the kernel out of the one
+// program that runs with NET_ADMIN.
+func TestRedirectStaysSmall(t *testing.T) {
+	may := []string{"github.com/google/nftables", "github.com/mdlayher/", "golang.org/x/", module}
+	for _, p := range list(t, nil, "./injector/wasmesh-redirect") {
+		if len(p.Deps) < 20 {
+			t.Errorf("%s has only %d dependencies: the rule looks at the wrong place", p.ImportPath, len(p.Deps))
+		}
+		for _, dep := range p.Deps {
+			allowed := slices.ContainsFunc(may, func(m string) bool { return strings.HasPrefix(dep, m) })
+			if strings.Contains(strings.SplitN(dep, "/", 2)[0], ".") && !allowed || dep == "os/exec" {
+				t.Errorf("%s depends on %s", p.ImportPath, dep)
+			}
 		}
 	}
 }

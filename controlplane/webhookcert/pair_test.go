@@ -1,0 +1,120 @@
+package webhookcert
+
+import (
+	"bytes"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"maps"
+	"reflect"
+	"testing"
+	"time"
+
+	admissionv1 "k8s.io/api/admissionregistration/v1"
+)
+
+var hosts = []string{"hook.system.svc"}
+
+// TestEveryCertificateIsTrustedBeforeItIsServed walks through 100 days, six
+// hours at a time and by the minute around each change, with two replicas of which one
+// looks only every tenth minute and serves what it saw last.
+func TestEveryCertificateIsTrustedBeforeItIsServed(t *testing.T) {
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	end := now.AddDate(0, 0, 100)
+	var data map[string][]byte
+	var late []byte
+	known := x509.NewCertPool() // what API servers have heard, a minute ago at least
+	served := map[string]bool{}
+	for i := 0; now.Before(end); i++ {
+		next, err := step(data, hosts, now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if data != nil {
+			verify(t, known, next[certKey], now)
+			if i%10 == 0 {
+				late = next[certKey]
+			}
+			verify(t, known, late, now)
+		} else {
+			late = next[certKey]
+		}
+		served[string(next[certKey])] = true
+		known = x509.NewCertPool()
+		known.AppendCertsFromPEM(next[bundleKey])
+		pause := 6 * time.Hour
+		if next[nextCertKey] != nil || !reflect.DeepEqual(data, next) || i%10 != 0 {
+			pause = time.Minute
+		}
+		data, now = next, now.Add(pause)
+	}
+	if n := len(served); n < 5 || n > 6 {
+		t.Errorf("%d certificates in 100 days, want one in 20 days", n)
+	}
+	if n := bytes.Count(data[bundleKey], []byte("BEGIN")); n > 3 {
+		t.Errorf("the bundle has grown to %d certificates", n)
+	}
+}
+
+func verify(t *testing.T, roots *x509.CertPool, text []byte, now time.Time) {
+	t.Helper()
+	block, _ := pem.Decode(text)
+	c, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Verify(x509.VerifyOptions{DNSName: hosts[0], Roots: roots, CurrentTime: now}); err != nil {
+		t.Fatalf("%s: %v", now, err)
+	}
+}
+
+// TestStepMends: whatever the Secret holds, a certificate comes out, and a good
+// one stays as it is.
+func TestStepMends(t *testing.T) {
+	now := time.Now()
+	good, err := step(nil, hosts, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := step(good, hosts, now.Add(time.Hour))
+	if err != nil || !reflect.DeepEqual(good, again) {
+		t.Errorf("a good one was changed: %v", err)
+	}
+	foreign, err := step(nil, []string{"other.system.svc"}, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	half := maps.Clone(good)
+	half[keyKey] = foreign[keyKey]
+	for name, data := range map[string]map[string][]byte{
+		"empty": {}, "of another host": foreign, "key of another": half,
+		"no PEM": {certKey: []byte("x"), keyKey: []byte("y"), bundleKey: []byte("z")},
+	} {
+		mended, err := step(data, hosts, now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, ok := valid(mended[certKey], mended[keyKey], hosts, now); !ok {
+			t.Errorf("%s: not mended", name)
+		}
+		if !bytes.Contains(mended[bundleKey], mended[certKey]) {
+			t.Errorf("%s: the bundle lacks the certificate", name)
+		}
+	}
+	// A key that signs for others would be worth stealing.
+	pair, err := tls.X509KeyPair(good[certKey], good[keyKey])
+	if err != nil || pair.Leaf.IsCA || pair.Leaf.KeyUsage&x509.KeyUsageCertSign != 0 {
+		t.Errorf("the certificate is an authority: %v", err)
+	}
+}
+
+func TestBundlePatch(t *testing.T) {
+	clients := []admissionv1.WebhookClientConfig{{CABundle: []byte("new")}, {CABundle: []byte("old")}}
+	patch, err := bundlePatch([]string{"a", "b"}, clients, []byte("new"))
+	if want := `[{"op":"test","path":"/webhooks/1/name","value":"b"},{"op":"add","path":"/webhooks/1/clientConfig/caBundle","value":"bmV3"}]`; err != nil || string(patch) != want {
+		t.Errorf("%s %v", patch, err)
+	}
+	if patch, err := bundlePatch([]string{"a"}, clients[:1], []byte("new")); patch != nil || err != nil {
+		t.Errorf("nothing to do, and yet %s %v", patch, err)
+	}
+}

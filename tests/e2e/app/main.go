@@ -1,0 +1,140 @@
+// Command app is what runs in pods of the end to end tests where no application
+// of the product's examples fits: a server, a client, and a program that ends. It
+// must never be more than the tests need, and never retry: what a test counts is
+// each single attempt.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+)
+
+const callTimeout = 5 * time.Second
+
+func main() {
+	if len(os.Args) < 2 {
+		fail(errors.New("app serve | call | end"))
+	}
+	var err error
+	switch os.Args[1] {
+	case "serve":
+		err = serve(os.Args[2:])
+	case "call":
+		err = call(os.Args[2:])
+	case "end":
+		err = end(os.Args[2:])
+	default:
+		err = fmt.Errorf("no command %q", os.Args[1])
+	}
+	if err != nil {
+		fail(err)
+	}
+}
+
+func fail(err error) {
+	fmt.Fprintln(os.Stderr, err)
+	os.Exit(1)
+}
+
+// say prints what happens with its time: tests compare the order.
+func say(what string) { fmt.Printf("%s %s\n", time.Now().UTC().Format(time.RFC3339Nano), what) }
+
+// serve answers at each address until SIGTERM, and for a while longer if asked.
+func serve(args []string) error {
+	flags := flag.NewFlagSet("serve", flag.ExitOnError)
+	listen := flags.String("listen", ":8080", "addresses, separated by commas")
+	delay := flags.Duration("delay", 0, "from the start to the first answer")
+	linger := flags.Duration("linger", 0, "from SIGTERM to the end")
+	_ = flags.Parse(args) // it exits
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	say("start")
+	time.Sleep(*delay)
+	for _, address := range strings.Split(*listen, ",") {
+		listener, err := net.Listen("tcp", address)
+		if err != nil {
+			return err
+		}
+		go func() { _ = http.Serve(listener, http.HandlerFunc(answer)) }() // ends with the program
+	}
+	say("serve")
+	<-ctx.Done()
+	say("terminated")
+	time.Sleep(*linger)
+	say("end")
+	return nil
+}
+
+// answer tells who answered and what it saw.
+func answer(w http.ResponseWriter, r *http.Request) {
+	name, _ := os.Hostname()
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(map[string]any{ // the caller may have gone
+		"pod": name, "local": fmt.Sprint(r.Context().Value(http.LocalAddrContextKey)), "remote": r.RemoteAddr,
+		"host": r.Host, "path": r.URL.Path, "headers": r.Header,
+	})
+}
+
+// call prints the status and the answer to one request, or why there is none, as
+// one line per request.
+func call(args []string) error {
+	flags := flag.NewFlagSet("call", flag.ExitOnError)
+	method := flags.String("method", http.MethodGet, "HTTP method")
+	family := flags.String("network", "tcp", "tcp, tcp4 or tcp6")
+	count := flags.Int("count", 1, "how often")
+	pause := flags.Duration("pause", 0, "between two")
+	_ = flags.Parse(args) // it exits
+	client := http.Client{Timeout: callTimeout, Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, address string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, *family, address)
+		},
+	}}
+	for range *count {
+		fmt.Println(once(&client, *method, flags.Arg(0)))
+		time.Sleep(*pause)
+	}
+	return nil
+}
+
+func once(client *http.Client, method, url string) string {
+	request, err := http.NewRequest(method, url, nil)
+	if err != nil {
+		return "0 " + err.Error()
+	}
+	response, err := client.Do(request)
+	if err != nil {
+		return "0 " + err.Error()
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		return "0 " + err.Error()
+	}
+	return fmt.Sprintf("%d %s", response.StatusCode, strings.TrimSpace(string(body)))
+}
+
+// end makes one request, if a URL is given, and ends: well where the answer was 200.
+func end(args []string) error {
+	say("start")
+	if len(args) > 0 {
+		answer := once(&http.Client{Timeout: callTimeout}, http.MethodGet, args[0])
+		say(answer)
+		if !strings.HasPrefix(answer, "200 ") {
+			return errors.New("refused")
+		}
+	}
+	say("end")
+	return nil
+}
