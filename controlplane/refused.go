@@ -61,14 +61,17 @@ func complaints(s *mesh.Snapshot, proxy serve.Proxy) []complaint {
 // origins are the objects that a resource of a proxy is made of, as far as they
 // can be mended: the sidecar's own workload if there is no other.
 func origins(s *mesh.Snapshot, proxy mesh.Name, typeURL, resource string) []mesh.Object {
+	w, _ := s.Workload(proxy)
 	own := mesh.Object{Kind: smi.KindWorkload, Name: proxy}
+	if w.Kind == mesh.KindPod {
+		own.Kind = smi.KindPod
+	}
 	if name, ok := strings.CutPrefix(resource, xds.AttachedPrefix); ok && typeURL == xds.FilterType {
 		if name, ok := mesh.ParseName(name); ok {
 			return []mesh.Object{{Kind: smi.KindWasmFilter, Name: name}}
 		}
 	}
 	if resource == config.AccessFilter || resource == config.ConnectionsFilter {
-		w, _ := s.Workload(proxy)
 		var out []mesh.Object
 		for _, g := range s.Grants(w.ServiceAccount) {
 			if name, ok := mesh.ParseName(g.Name); ok {

@@ -108,7 +108,7 @@ func TestStatusIsNoChange(t *testing.T) {
 
 // What a Reflector gathers is trimmed on the way.
 func TestTransformer(t *testing.T) {
-	s, _ := shelfOf(t, KindPod)
+	s, _ := shelfOf(t, smi.KindPod)
 	p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "a", ManagedFields: []metav1.ManagedFieldsEntry{{}}}}
 	out, err := s.Transformer()(p)
 	if slim, ok := out.(*corev1.Pod); err != nil || !ok || len(slim.ManagedFields) != 0 {

@@ -90,7 +90,7 @@ func (w *Writer) write(ctx context.Context, now time.Time, book *report.Book, p 
 // Service without a selector.
 func isToldByEvent(n report.Note) bool {
 	switch n.Object.Kind {
-	case smi.KindService, smi.KindServiceAccount, KindPod, KindEndpointSlice:
+	case smi.KindService, smi.KindServiceAccount, smi.KindPod, kindEndpointSlice:
 		return n.Effect != mesh.Inert
 	}
 	return true
