@@ -67,8 +67,16 @@ func TestBookTriesAgain(t *testing.T) {
 	if first := b.Due(at(1), []Note{n}); len(first) != 1 {
 		t.Fatalf("%d events are due", len(first))
 	}
-	if again := b.Due(at(1.5), []Note{n}); len(again) != 1 || again[0].Count != 1 {
+	again := b.Due(at(1.5), []Note{n})
+	if len(again) != 1 || again[0].Count != 1 {
 		t.Fatalf("one that was not written is due as %+v", again)
+	}
+	b.Failed(again[0])
+	if soon := b.Due(at(11), []Note{n}); len(soon) != 0 {
+		t.Errorf("one that failed is due again at once: %+v", soon)
+	}
+	if later := b.Due(at(12), []Note{n}); len(later) != 1 {
+		t.Error("one that failed is never due again")
 	}
 }
 
