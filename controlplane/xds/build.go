@@ -107,15 +107,6 @@ func (m *Mesh) Build(proxy mesh.Name) Resources {
 	return r
 }
 
-// BuildFor returns the resources of a proxy that proved to be of a kind. Who is a
-// Workload gets nothing of a Pod that has its name, nor the other way round.
-func (m *Mesh) BuildFor(proxy mesh.Name, kind string) Resources {
-	if w, ok := m.snapshot.Workload(proxy); ok && w.Kind != "" && w.Kind != kind {
-		return Resources{}
-	}
-	return m.Build(proxy)
-}
-
 // keep returns the message of the Mesh before where it is the same.
 func (m *Mesh) keep(key resourceKey, made proto.Message) proto.Message {
 	if old, ok := m.before[key]; ok && proto.Equal(old, made) {
