@@ -43,6 +43,9 @@ func (r *resolver) portsOfPods() map[mesh.Name][]mesh.WorkloadPort {
 		}
 	}
 	for _, s := range r.objects.Services {
+		if len(s.Spec.Ports) > maxPorts {
+			continue // it is left out, and told
+		}
 		for _, p := range byLabel.selected(s.Namespace, s.Spec.Selector) {
 			p.serve(s.Spec.Ports)
 		}

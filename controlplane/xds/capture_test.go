@@ -170,3 +170,17 @@ func TestCapturedGrace(t *testing.T) {
 		}
 	}
 }
+
+// TestOneFamily: a pod without IPv6 may run where Envoy cannot listen on it. What
+// is redirected there all the same finds nobody, and is closed.
+func TestOneFamily(t *testing.T) {
+	for address, want := range map[string][2]string{"10.1.0.3": {"127.0.0.1", "0.0.0.0"}, "fd00::3": {"::1", "::"}} {
+		s := pods()
+		only := netip.MustParseAddr(address)
+		s.Workloads[0].Address, s.Workloads[0].Application, s.Workloads[0].Addresses = only, only, []netip.Addr{only}
+		l := listenersOf(Build(s, name("shop/caller"), settings()))
+		if got := [2]string{sockets(l["outbound"]), sockets(l["inbound"])}; got != want {
+			t.Errorf("a pod at %s listens at %v, want %v", address, got, want)
+		}
+	}
+}
