@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -36,14 +35,17 @@ func TestMesh(t *testing.T) {
 		{"around the proxy", aroundTheProxy},
 	}
 	for _, s := range steps {
-		t.Run(s.name, s.run)
+		if !t.Run(s.name, s.run) {
+			for _, ns := range []string{"bookbuyer", "bookstore", system} {
+				describe(t.Context(), t, ns)
+			}
+		}
 	}
 	t.Run("uninstall leaves nothing", uninstall)
 }
 
 func install(t *testing.T) {
-	out, err := kube.Helm(t.Context(), "install", "wasmesh", chart, "--namespace", system, "--create-namespace", "--wait", "--timeout", "60s", "--set", "injector.replicas=0")
-	kubectl(t, "delete", "mutatingwebhookconfigurations", "wasmesh-injector")
+	out, err := kube.Helm(t.Context(), "install", "wasmesh", chart, "--namespace", system, "--create-namespace", "--wait", "--timeout", "90s")
 	if err != nil {
 		describe(t.Context(), t, system)
 		t.Fatalf("%v\n%s", err, out)
@@ -55,19 +57,11 @@ func install(t *testing.T) {
 }
 
 func startBookstore(t *testing.T) {
-	for _, file := range []string{"namespaces.yaml"} {
+	for _, file := range []string{"namespaces.yaml", "apps.yaml"} {
 		if out, err := kube.Kubectl(t.Context(), "", "apply", "-f", filepath.Join(books, file)); err != nil {
 			t.Fatalf("%v\n%s", err, out)
 		}
 	}
-	applyAll(t, byHand(t))
-	t.Cleanup(func() {
-		if t.Failed() {
-			for _, ns := range []string{"bookbuyer", "bookstore", system} {
-				describe(context.WithoutCancel(t.Context()), t, ns)
-			}
-		}
-	})
 	for app, count := range map[string]int{"bookbuyer": 1, "bookthief": 1, "bookwarehouse": 1, "bookstore": 2} {
 		for _, p := range ready(t, app, app, count) {
 			if p.Labels["wasmesh.io/sidecar"] != "injected" {
