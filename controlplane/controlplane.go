@@ -154,7 +154,7 @@ func (p *plane) run(ctx context.Context, cancel context.CancelFunc, l listeners)
 	parts := []func() error{
 		func() error { return p.server.Run(ctx) },
 		func() error { return p.server.Serve(ctx, l.xds, xdsTLS, p.observed.Register) },
-		func() error { return p.authority.Serve(ctx, l.join, hosts(l.join), p.accountOf, p.options.Log) },
+		func() error { return p.authority.Serve(ctx, l.join, hosts(l.join), p.joiner, p.options.Log) },
 		func() error { p.source.Watch(ctx, changed); return nil },
 		func() error { watchFile(ctx, p.options.Module, changed); return nil },
 		func() error { p.followAuthority(ctx); return nil },
@@ -193,7 +193,7 @@ func (p *plane) run(ctx context.Context, cancel context.CancelFunc, l listeners)
 	return errors.Join(failures...)
 }
 
-// accountOf tells the authority which service account a workload runs as.
+// accountOf is the service account that a workload runs as.
 func (p *plane) accountOf(workload mesh.Name) (mesh.Name, bool) {
 	s := p.snapshot.Load()
 	if s == nil {

@@ -6,6 +6,7 @@ import (
 	"github.com/wasmesh/wasmesh/controlplane/attest"
 	"github.com/wasmesh/wasmesh/controlplane/ca"
 	"github.com/wasmesh/wasmesh/controlplane/ca/secret"
+	"github.com/wasmesh/wasmesh/controlplane/mesh"
 )
 
 // openAuthority loads or founds who signs: in a cluster its root is in a Secret
@@ -16,7 +17,7 @@ func (p *plane) openAuthority() (err error) {
 		External: p.options.Authority, Now: p.options.Now,
 	}
 	if p.options.Kubernetes != nil {
-		o.Attest = attest.New(p.clients.Identity).Attest
+		o.Attest, o.Pods = attest.New(p.clients.Identity).Attest, p.pods
 		p.secret = secret.New(p.clients.Identity, p.options.Kubernetes.Namespace)
 		o.Roots = p.secret
 	}
@@ -31,4 +32,29 @@ func (p *plane) followAuthority(ctx context.Context) {
 		go p.secret.Watch(ctx, changed)
 	}
 	p.authority.Follow(ctx, changed, p.options.Log)
+}
+
+// pods are those with a sidecar.
+func (p *plane) pods() (names []mesh.Name) {
+	s := p.snapshot.Load()
+	if s == nil {
+		return nil
+	}
+	for _, w := range s.Workloads {
+		if w.Kind == mesh.KindPod {
+			names = append(names, w.Name)
+		}
+	}
+	return names
+}
+
+// joiner is the service account of a workload that may join by a token: no pod
+// does, even if it has the name for which somebody made one.
+func (p *plane) joiner(workload mesh.Name) (mesh.Name, bool) {
+	s := p.snapshot.Load()
+	if s == nil {
+		return mesh.Name{}, false
+	}
+	w, ok := s.Workload(workload)
+	return w.ServiceAccount, ok && w.Kind != mesh.KindPod
 }

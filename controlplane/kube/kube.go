@@ -46,9 +46,6 @@ const (
 	// InjectLabel, with value InjectEnabled, opts a namespace in.
 	InjectLabel   = "wasmesh.io/inject"
 	InjectEnabled = "enabled"
-	// SidecarLabel, with value SidecarInjected, is on pods that have a sidecar.
-	SidecarLabel    = "wasmesh.io/sidecar"
-	SidecarInjected = "injected"
 	// fieldManager is whose fields ours are.
 	fieldManager = "wasmesh-controlplane"
 )

@@ -18,10 +18,6 @@ type bearer struct {
 	end context.CancelCauseFunc
 }
 
-// pod is the kind of those that come and go by themselves, by names that are used
-// again.
-const pod = "pod"
-
 // bars decides whether a stream gets nothing, and ends it if so. A pod's
 // certificate lives on for a while when the pod is gone or another has its name: a
 // pod of one service account must not see what is meant for one of another. A pod
@@ -31,7 +27,9 @@ const pod = "pod"
 func (s *state) bars(st *stream) bool {
 	w, there := s.snapshot.Workload(st.proxy)
 	switch {
-	case st.bearer.kind != pod:
+	case there && (w.Kind == mesh.KindPod) != (st.bearer.kind == mesh.KindPod):
+		return s.bar(st, "a certificate for another kind of object", w)
+	case st.bearer.kind != mesh.KindPod:
 		return false
 	case !there && st.known:
 		st.bearer.end(status.Errorf(codes.NotFound, "%s is not in the mesh any more", st.proxy))
@@ -42,10 +40,15 @@ func (s *state) bars(st *stream) bool {
 	}
 	st.known = true
 	if want := mesh.SPIFFEID(s.snapshot.TrustDomain, w.ServiceAccount); want != st.bearer.account {
-		st.bearer.end(status.Errorf(codes.PermissionDenied, "%s has another service account now", st.proxy))
-		st.tell.Warn(s.log, time.Now(), "a proxy has the certificate of another service account than its workload, and its stream is ended",
-			"proxy", st.proxy.String(), "certificate", st.bearer.account, "workload", w.ServiceAccount.String())
-		return true
+		return s.bar(st, "the certificate of another service account", w)
 	}
 	return false
+}
+
+// bar ends the stream of a proxy that has not what its workload would have.
+func (s *state) bar(st *stream, what string, w mesh.Workload) bool {
+	st.bearer.end(status.Errorf(codes.PermissionDenied, "%s has another identity now", st.proxy))
+	st.tell.Warn(s.log, time.Now(), "a proxy has "+what+" than its workload, and its stream is ended",
+		"proxy", st.proxy.String(), "certificate", st.bearer.account, "kind", st.bearer.kind, "workload", w.ServiceAccount.String())
+	return true
 }

@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -15,24 +16,34 @@ import (
 // another account, and nothing is sent on it any more. The twins are a pod that
 // stays, one that the mesh does not know yet, and a Workload object.
 func TestPodStreamsEnd(t *testing.T) {
-	other := meshOf("a", "b")
+	pods := func(s *mesh.Snapshot) *mesh.Snapshot {
+		for i := range s.Workloads {
+			s.Workloads[i].Kind = mesh.KindPod
+		}
+		return s
+	}
+	other := pods(meshOf("a", "b"))
 	other.Workloads[0].ServiceAccount = mesh.Name{Namespace: "shop", Name: "other"}
 	gone := meshOf("a", "b")
 	gone.Workloads = nil
+	edited := meshOf("a", "b")
+	edited.Workloads[0].ServiceAccount = other.Workloads[0].ServiceAccount
 	own := mesh.SPIFFEID("test", caller)
 	for name, c := range map[string]struct {
 		kind, account string
 		first, then   *mesh.Snapshot
 		want          codes.Code
 	}{
-		"stays":              {pod, own, meshOf("a"), meshOf("a", "b"), codes.OK},
-		"gone":               {pod, own, meshOf("a"), gone, codes.NotFound},
-		"not there yet":      {pod, own, gone, meshOf("a", "b"), codes.OK},
-		"becomes another's":  {pod, own, meshOf("a"), other, codes.PermissionDenied},
-		"is another's":       {pod, own, other, other, codes.PermissionDenied},
-		"of another domain":  {pod, "spiffe://other/ns/shop/sa/caller", meshOf("a"), meshOf("b"), codes.PermissionDenied},
-		"workload is edited": {"workload", own, meshOf("a"), other, codes.OK},
-		"workload is gone":   {"workload", own, meshOf("a"), gone, codes.OK},
+		"stays":              {mesh.KindPod, own, pods(meshOf("a")), pods(meshOf("a", "b")), codes.OK},
+		"gone":               {mesh.KindPod, own, pods(meshOf("a")), gone, codes.NotFound},
+		"not there yet":      {mesh.KindPod, own, gone, pods(meshOf("a", "b")), codes.OK},
+		"becomes another's":  {mesh.KindPod, own, pods(meshOf("a")), other, codes.PermissionDenied},
+		"is another's":       {mesh.KindPod, own, other, other, codes.PermissionDenied},
+		"of another domain":  {mesh.KindPod, "spiffe://other/ns/shop/sa/caller", pods(meshOf("a")), pods(meshOf("b")), codes.PermissionDenied},
+		"workload is edited": {mesh.KindWorkload, own, meshOf("a"), edited, codes.OK},
+		"pod for workload":   {mesh.KindPod, own, meshOf("a"), meshOf("b"), codes.PermissionDenied},
+		"workload for pod":   {mesh.KindWorkload, own, pods(meshOf("a")), meshOf("b"), codes.PermissionDenied},
+		"workload is gone":   {mesh.KindWorkload, own, meshOf("a"), gone, codes.OK},
 	} {
 		d := newDesk(t)
 		var ended error
@@ -52,7 +63,7 @@ func TestPodStreamsEnd(t *testing.T) {
 		if c.want != codes.OK && len(d.puts) != before {
 			t.Errorf("%s: something was sent on a stream that ends", name)
 		}
-		if c.first == other && len(d.puts) != 0 {
+		if refused := strings.Contains(name, "is another's") || strings.Contains(name, " for "); refused && len(d.puts) != 0 {
 			t.Errorf("%s: got another's resources", name)
 		}
 		if c.want == codes.OK && len(d.puts) == before {

@@ -231,7 +231,7 @@ func (st *stream) accept(typeURL string, names []string) {
 // aim sets what a stream should have in the end.
 func (s *state) aim(key string) {
 	st := s.streams[key]
-	if st.barred = s.bars(st); st.barred {
+	if st.barred = st.barred || s.bars(st); st.barred {
 		return
 	}
 	st.desired = s.mesh.Build(st.proxy)
