@@ -34,6 +34,15 @@ func TestMesh(t *testing.T) {
 		{"bookstore", startBookstore},
 		{"access", access},
 		{"around the proxy", aroundTheProxy},
+		{"split", split},
+		{"counters", counters},
+		{"rollout", rollout},
+		{"same name elsewhere", sameName},
+		{"plaintext", plaintext},
+		{"job", job},
+		{"stateful", stateful},
+		{"edits", editLatency},
+		{"outage", outage},
 	}
 	for _, s := range steps {
 		if !t.Run(s.name, s.run) {
