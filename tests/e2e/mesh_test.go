@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -34,6 +35,7 @@ func TestMesh(t *testing.T) {
 		{"bookstore", startBookstore},
 		{"access", access},
 		{"around the proxy", aroundTheProxy},
+		{"excluded port", excludedPort},
 		{"split", split},
 		{"counters", counters},
 		{"rollout", rollout},
@@ -120,12 +122,8 @@ func aroundTheProxy(t *testing.T) {
 	thief := one(t, "bookthief")
 	for _, p := range ready(t, "bookstore", "bookstore", 2) {
 		for _, ip := range p.Status.PodIPs {
-			host := ip.IP
-			if strings.Contains(host, ":") {
-				host = "[" + host + "]"
-			}
 			for _, port := range []string{"14001", "15001", "15006"} {
-				url := "http://" + host + ":" + port + "/books-bought"
+				url := "http://" + net.JoinHostPort(ip.IP, port) + "/books-bought"
 				if answer := call(t.Context(), outside, "app", url); !strings.HasPrefix(answer, "0 ") {
 					t.Errorf("without a sidecar, %s answers %s", url, answer)
 				}
@@ -139,6 +137,27 @@ func aroundTheProxy(t *testing.T) {
 	apply(t, ns, server)
 	ready(t, ns, "server", 2)
 	expect(t, "200", outside, "http://server/")
+}
+
+// excludedPort: only the port that an annotation names is reached around the
+// proxy, which also shows that aroundTheProxy could find one that is open.
+func excludedPort(t *testing.T) {
+	ns := namespace(t, "excluded", inMesh)
+	apply(t, ns, `
+apiVersion: v1
+kind: Pod
+metadata: {name: server, labels: {app: server}, annotations: {wasmesh.io/exclude-inbound-ports: "9090"}}
+spec:
+  containers:
+  - {name: app, image: app, args: [serve, --listen, ":8080,:9090"], ports: [{name: http, containerPort: 8080}, {containerPort: 9090}]}
+`)
+	plain := namespace(t, "excluded-outside", nil)
+	apply(t, plain, client)
+	outside := ready(t, plain, "client", 1)[0]
+	for _, ip := range ready(t, ns, "server", 1)[0].Status.PodIPs {
+		expect(t, "200", outside, "http://"+net.JoinHostPort(ip.IP, "9090")+"/")
+		expect(t, "0", outside, "http://"+net.JoinHostPort(ip.IP, "8080")+"/")
+	}
 }
 
 func uninstall(t *testing.T) {
