@@ -13,7 +13,7 @@ import (
 )
 
 // settleTimeout is for what includes starts of pods on a slow machine.
-const settleTimeout = 60 * time.Second
+const settleTimeout = 30 * time.Second
 
 // namespace makes one for the test, which ends with it.
 func namespace(t *testing.T, name string, labels map[string]string) string {

@@ -1,8 +1,8 @@
 package e2e
 
 import (
-	"context"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -25,25 +25,39 @@ const store = "http://bookstore.bookstore:14001"
 // TestMesh installs the chart as a user would and runs the bookstore on it: each
 // step goes on where the one before ended.
 func TestMesh(t *testing.T) {
-	if !t.Run("install", install) || !t.Run("bookstore", startBookstore) {
+	if !t.Run("install", install) {
 		return
 	}
 	steps := []struct {
 		name string
 		run  func(*testing.T)
 	}{
+		{"bookstore", startBookstore},
 		{"access", access},
 		{"around the proxy", aroundTheProxy},
+		{"excluded port", excludedPort},
+		{"split", split},
+		{"counters", counters},
+		{"rollout", rollout},
+		{"same name elsewhere", sameName},
+		{"plaintext", plaintext},
+		{"job", job},
+		{"stateful", stateful},
+		{"edits", editLatency},
+		{"outage", outage},
 	}
 	for _, s := range steps {
-		t.Run(s.name, s.run)
+		if !t.Run(s.name, s.run) {
+			for _, ns := range []string{"bookbuyer", "bookstore", system} {
+				describe(t.Context(), t, ns)
+			}
+		}
 	}
 	t.Run("uninstall leaves nothing", uninstall)
 }
 
 func install(t *testing.T) {
-	out, err := kube.Helm(t.Context(), "install", "wasmesh", chart, "--namespace", system, "--create-namespace", "--wait", "--timeout", "60s", "--set", "injector.replicas=0")
-	kubectl(t, "delete", "mutatingwebhookconfigurations", "wasmesh-injector")
+	out, err := kube.Helm(t.Context(), "install", "wasmesh", chart, "--namespace", system, "--create-namespace", "--wait", "--timeout", "90s")
 	if err != nil {
 		describe(t.Context(), t, system)
 		t.Fatalf("%v\n%s", err, out)
@@ -55,19 +69,11 @@ func install(t *testing.T) {
 }
 
 func startBookstore(t *testing.T) {
-	for _, file := range []string{"namespaces.yaml"} {
+	for _, file := range []string{"namespaces.yaml", "apps.yaml"} {
 		if out, err := kube.Kubectl(t.Context(), "", "apply", "-f", filepath.Join(books, file)); err != nil {
 			t.Fatalf("%v\n%s", err, out)
 		}
 	}
-	applyAll(t, byHand(t))
-	t.Cleanup(func() {
-		if t.Failed() {
-			for _, ns := range []string{"bookbuyer", "bookstore", system} {
-				describe(context.WithoutCancel(t.Context()), t, ns)
-			}
-		}
-	})
 	for app, count := range map[string]int{"bookbuyer": 1, "bookthief": 1, "bookwarehouse": 1, "bookstore": 2} {
 		for _, p := range ready(t, app, app, count) {
 			if p.Labels["wasmesh.io/sidecar"] != "injected" {
@@ -116,12 +122,8 @@ func aroundTheProxy(t *testing.T) {
 	thief := one(t, "bookthief")
 	for _, p := range ready(t, "bookstore", "bookstore", 2) {
 		for _, ip := range p.Status.PodIPs {
-			host := ip.IP
-			if strings.Contains(host, ":") {
-				host = "[" + host + "]"
-			}
 			for _, port := range []string{"14001", "15001", "15006"} {
-				url := "http://" + host + ":" + port + "/books-bought"
+				url := "http://" + net.JoinHostPort(ip.IP, port) + "/books-bought"
 				if answer := call(t.Context(), outside, "app", url); !strings.HasPrefix(answer, "0 ") {
 					t.Errorf("without a sidecar, %s answers %s", url, answer)
 				}
@@ -135,6 +137,27 @@ func aroundTheProxy(t *testing.T) {
 	apply(t, ns, server)
 	ready(t, ns, "server", 2)
 	expect(t, "200", outside, "http://server/")
+}
+
+// excludedPort: only the port that an annotation names is reached around the
+// proxy, which also shows that aroundTheProxy could find one that is open.
+func excludedPort(t *testing.T) {
+	ns := namespace(t, "excluded", inMesh)
+	apply(t, ns, `
+apiVersion: v1
+kind: Pod
+metadata: {name: server, labels: {app: server}, annotations: {wasmesh.io/exclude-inbound-ports: "9090"}}
+spec:
+  containers:
+  - {name: app, image: app, args: [serve, --listen, ":8080,:9090"], ports: [{name: http, containerPort: 8080}, {containerPort: 9090}]}
+`)
+	plain := namespace(t, "excluded-outside", nil)
+	apply(t, plain, client)
+	outside := ready(t, plain, "client", 1)[0]
+	for _, ip := range ready(t, ns, "server", 1)[0].Status.PodIPs {
+		expect(t, "200", outside, "http://"+net.JoinHostPort(ip.IP, "9090")+"/")
+		expect(t, "0", outside, "http://"+net.JoinHostPort(ip.IP, "8080")+"/")
+	}
 }
 
 func uninstall(t *testing.T) {

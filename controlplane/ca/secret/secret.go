@@ -8,6 +8,7 @@ package secret
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"time"
@@ -65,12 +66,16 @@ func (s *Store) get() (*corev1.Secret, error) {
 	return secret, nil
 }
 
-// Load implements ca.Store. A Secret that is there without the key is damaged: to
-// found a mesh in its place would cut off every member of the old one.
+// Load implements ca.Store. A Secret without any data is one that waits for the
+// first root, as the chart makes it. One that has other data without the key is
+// damaged: to found a mesh in its place would cut off every member of the old one.
 func (s *Store) Load() ([]byte, error) {
 	secret, err := s.get()
 	if err != nil {
 		return nil, err
+	}
+	if len(secret.Data) == 0 {
+		return nil, fmt.Errorf("%s is empty: %w", s, fs.ErrNotExist)
 	}
 	data, ok := secret.Data[Key]
 	if !ok {
@@ -79,16 +84,28 @@ func (s *Store) Load() ([]byte, error) {
 	return data, nil
 }
 
-// Create implements ca.Store.
+// Create implements ca.Store: it fills the Secret if it is there and empty, and
+// makes it if it is not there.
 func (s *Store) Create(data []byte) error {
 	ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
 	defer cancel()
-	_, err := s.secrets.Create(ctx, &corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{Name: Name, Namespace: s.namespace, Labels: map[string]string{"app.kubernetes.io/managed-by": "wasmesh-controlplane"}},
-		Type:       corev1.SecretTypeOpaque,
-		Data:       map[string][]byte{Key: data},
-	}, metav1.CreateOptions{})
-	if apierrors.IsAlreadyExists(err) {
+	secret, err := s.get()
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		_, err = s.secrets.Create(ctx, &corev1.Secret{
+			ObjectMeta: metav1.ObjectMeta{Name: Name, Namespace: s.namespace, Labels: map[string]string{"app.kubernetes.io/managed-by": "wasmesh-controlplane"}},
+			Type:       corev1.SecretTypeOpaque,
+			Data:       map[string][]byte{Key: data},
+		}, metav1.CreateOptions{})
+	case err != nil:
+		return err
+	case len(secret.Data) > 0:
+		return fmt.Errorf("%s: %w", s, fs.ErrExist)
+	default:
+		secret.Data = map[string][]byte{Key: data}
+		_, err = s.secrets.Update(ctx, secret, metav1.UpdateOptions{})
+	}
+	if apierrors.IsAlreadyExists(err) || apierrors.IsConflict(err) {
 		return fmt.Errorf("%s: %w", s, fs.ErrExist)
 	}
 	if err != nil {

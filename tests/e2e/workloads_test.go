@@ -1,0 +1,214 @@
+package e2e
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// inMesh is the label by which a namespace opts in.
+var inMesh = map[string]string{"wasmesh.io/inject": "enabled"}
+
+// allowed lets one account, namespace/name, send everything to another.
+func allowed(name, from, to string) string {
+	fromSpace, fromName, _ := strings.Cut(from, "/")
+	toSpace, toName, _ := strings.Cut(to, "/")
+	return fmt.Sprintf(`
+apiVersion: specs.smi-spec.io/v1alpha4
+kind: HTTPRouteGroup
+metadata: {name: %[1]s, namespace: %[4]s}
+spec: {matches: [{name: all, pathRegex: ".*", methods: ["*"]}]}
+---
+apiVersion: access.smi-spec.io/v1alpha3
+kind: TrafficTarget
+metadata: {name: %[1]s, namespace: %[4]s}
+spec:
+  destination: {kind: ServiceAccount, name: %[5]s}
+  sources: [{kind: ServiceAccount, name: %[3]s, namespace: %[2]s}]
+  rules: [{kind: HTTPRouteGroup, name: %[1]s}]
+`, name, fromSpace, fromName, toSpace, toName)
+}
+
+// sameName: an account of the same name in another namespace is somebody else.
+func sameName(t *testing.T) {
+	ns := namespace(t, "impostor", inMesh)
+	apply(t, ns, `
+apiVersion: v1
+kind: ServiceAccount
+metadata: {name: bookbuyer}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: client, labels: {app: client}}
+spec:
+  serviceAccountName: bookbuyer
+  containers: [{name: app, image: app, args: [serve]}]
+`)
+	impostor := ready(t, ns, "client", 1)[0]
+	expect(t, "403", impostor, store+"/books-bought")
+	expectFrom(t, one(t, "bookbuyer"), "buyer", "200", store+"/books-bought")
+}
+
+// plaintext: who has no sidecar is refused in strict and let in where the
+// namespace gives grace, until it does no longer.
+func plaintext(t *testing.T) {
+	ns := namespace(t, "plain", nil)
+	apply(t, ns, client)
+	plain := ready(t, ns, "client", 1)[0]
+	expect(t, "0", plain, store+"/books-bought")
+	label := func(patch string) {
+		_, err := kube.Client.CoreV1().Namespaces().Patch(t.Context(), "bookstore", types.MergePatchType, []byte(patch), metav1.PatchOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	label(`{"metadata":{"labels":{"wasmesh.io/plaintext":"grace"}}}`)
+	expect(t, "200", plain, store+"/books-bought")
+	label(`{"metadata":{"labels":{"wasmesh.io/plaintext":null}}}`)
+	expect(t, "0", plain, store+"/books-bought")
+}
+
+// job: one that calls through the mesh completes, and its sidecar with it.
+func job(t *testing.T) {
+	ns := namespace(t, "jobs", inMesh)
+	applyAll(t, allowed("jobs", ns+"/default", "bookstore/bookstore"))
+	apply(t, ns, `
+apiVersion: batch/v1
+kind: Job
+metadata: {name: job}
+spec:
+  backoffLimit: 10
+  template:
+    spec:
+      restartPolicy: Never
+      containers:
+      - {name: app, image: app, args: [end, "`+store+`/books-bought"]}
+`)
+	await(t, "the job completes", settleTimeout, func() error {
+		j, err := kube.Client.BatchV1().Jobs(ns).Get(t.Context(), "job", metav1.GetOptions{})
+		if err == nil && j.Status.Succeeded != 1 {
+			err = fmt.Errorf("status %+v", j.Status)
+		}
+		return err
+	})
+	for _, p := range podsOf(t, ns) {
+		if p.Labels["wasmesh.io/sidecar"] != "injected" {
+			t.Errorf("%s has no sidecar: it proves nothing", p.Name)
+		}
+	}
+}
+
+// stateful: pods of a StatefulSet are called by their own names.
+func stateful(t *testing.T) {
+	ns := namespace(t, "stateful", inMesh)
+	apply(t, ns, `
+apiVersion: v1
+kind: Service
+metadata: {name: db}
+spec: {clusterIP: None, selector: {app: db}, ipFamilyPolicy: RequireDualStack, ports: [{name: http, port: 8080}]}
+---
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: {name: db}
+spec:
+  serviceName: db
+  replicas: 2
+  podManagementPolicy: Parallel
+  selector: {matchLabels: {app: db}}
+  template:
+    metadata: {labels: {app: db}}
+    spec:
+      containers:
+      - {name: app, image: app, args: [serve], ports: [{name: http, containerPort: 8080}]}
+`)
+	ready(t, ns, "db", 2)
+	buyer := one(t, "bookbuyer")
+	expectFrom(t, buyer, "buyer", "403", "http://db-0.db."+ns+":8080/")
+	applyAll(t, allowed("db", "bookbuyer/bookbuyer", ns+"/default"))
+	for _, family := range []string{"tcp4", "tcp6"} {
+		for _, name := range []string{"db-0", "db-1"} {
+			url := "http://" + name + ".db." + ns + ":8080/"
+			expectFrom(t, buyer, "buyer", "200", "-network", family, url)
+			if answer := call(t.Context(), buyer, "buyer", "-network", family, url); !strings.Contains(answer, `"pod":"`+name+`"`) {
+				t.Errorf("%s is answered by %s", url, answer)
+			}
+		}
+	}
+}
+
+// editLatency: how long it takes from the API server's commit of an edit until
+// calls are judged by it.
+func editLatency(t *testing.T) {
+	buyer := one(t, "bookbuyer")
+	url := store + "/buy-a-book"
+	expectFrom(t, buyer, "buyer", "200", url)
+	var took []time.Duration
+	for range 10 {
+		for _, step := range []struct{ methods, status string }{{"POST", "403"}, {"GET", "200"}} {
+			patch := fmt.Sprintf(`[{"op":"replace","path":"/spec/matches/1/methods","value":[%q]}]`, step.methods)
+			begin := time.Now()
+			err := kube.Client.RESTClient().Patch(types.JSONPatchType).AbsPath("/apis/specs.smi-spec.io/v1alpha4/namespaces/bookstore/httproutegroups/bookstore-routes").
+				Body([]byte(patch)).Do(t.Context()).Error()
+			if err != nil {
+				t.Fatal(err)
+			}
+			expectFrom(t, buyer, "buyer", step.status, url)
+			took = append(took, time.Since(begin))
+		}
+	}
+	slices.Sort(took)
+	t.Logf("from the edit to the first call judged by it, polled every 50 ms: median %v, slowest of %d %v", took[len(took)/2], len(took), took[len(took)-1])
+	if slowest := took[len(took)-1]; slowest > 2*time.Second {
+		t.Errorf("the slowest edit took %v", slowest)
+	}
+}
+
+// outage: with all replicas of the control plane killed, then without an API
+// server, what is allowed goes on; afterwards edits are enforced again.
+func outage(t *testing.T) {
+	buyer := one(t, "bookbuyer")
+	url := store + "/buy-a-book"
+	expectFrom(t, buyer, "buyer", "200", url)
+	now := int64(0)
+	err := kube.Client.CoreV1().Pods(system).DeleteCollection(t.Context(), metav1.DeleteOptions{GracePeriodSeconds: &now}, metav1.ListOptions{LabelSelector: "app.kubernetes.io/name=wasmesh-controlplane"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	goesOn(t, buyer, url, "without a control plane")
+	await(t, "the control plane is back", settleTimeout, func() error {
+		for _, p := range podsOf(t, system) {
+			if p.DeletionTimestamp != nil || !isReady(p) {
+				return fmt.Errorf("%s is not ready", p.Name)
+			}
+		}
+		return nil
+	})
+	kube.StopAPIServer()
+	goesOn(t, buyer, url, "without an API server")
+	if err := kube.StartAPIServer(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	begin := time.Now()
+	kubectl(t, "delete", "traffictarget", "-n", "bookstore", "buyers")
+	expectFrom(t, buyer, "buyer", "403", url)
+	t.Logf("an edit after both had been away was enforced %v after the API server was back", time.Since(begin))
+}
+
+func goesOn(t *testing.T, p corev1.Pod, url, when string) {
+	t.Helper()
+	answers := strings.Split(call(t.Context(), p, "buyer", "-count", "20", "-pause", "50ms", url), "\n")
+	for _, a := range answers {
+		if !strings.HasPrefix(a, "200 ") {
+			t.Errorf("%s: %s", when, a)
+		}
+	}
+	if len(answers) != 20 {
+		t.Errorf("%s: %d answers to 20 calls", when, len(answers))
+	}
+}
