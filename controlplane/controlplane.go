@@ -17,6 +17,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/wasmesh/wasmesh/controlplane/ca/durable"
 	"github.com/wasmesh/wasmesh/controlplane/kube"
 	"github.com/wasmesh/wasmesh/controlplane/mesh"
 	"github.com/wasmesh/wasmesh/controlplane/observe/receive"
@@ -74,6 +75,9 @@ type Options struct {
 func Run(ctx context.Context, o Options) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	if err := durable.Dir(o.State); err != nil { // before modules are put in it, which nobody need hide
+		return fmt.Errorf("state: %w", err)
+	}
 	modules, err := openKeeper(o.Modules, o.State, o.Inspect, o.Log)
 	if err != nil {
 		return err

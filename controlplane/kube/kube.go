@@ -37,6 +37,8 @@ type Options struct {
 const (
 	// Lease is held by the replica that writes.
 	Lease = "wasmesh-controlplane"
+	// ClusterRole is the control plane's.
+	ClusterRole = "wasmesh-controlplane"
 	// RootsConfigMap holds the mesh's roots in every namespace that opted in.
 	RootsConfigMap = "wasmesh-roots"
 	// RootsKey is its key.
@@ -44,9 +46,6 @@ const (
 	// InjectLabel, with value InjectEnabled, opts a namespace in.
 	InjectLabel   = "wasmesh.io/inject"
 	InjectEnabled = "enabled"
-	// SidecarLabel, with value SidecarInjected, is on pods that have a sidecar.
-	SidecarLabel    = "wasmesh.io/sidecar"
-	SidecarInjected = "injected"
 	// fieldManager is whose fields ours are.
 	fieldManager = "wasmesh-controlplane"
 )

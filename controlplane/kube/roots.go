@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/apimachinery/pkg/watch"
 	apply "k8s.io/client-go/applyconfigurations/core/v1"
+	applymeta "k8s.io/client-go/applyconfigurations/meta/v1"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/klog/v2"
 
@@ -39,6 +40,7 @@ func Roots(s *Source, bundle func() []byte, log *slog.Logger) func(context.Conte
 		var watching sync.WaitGroup
 		defer watching.Wait()
 		watching.Go(func() { r.watch(ctx) })
+		r.owner = ownerOf(ctx, s.clients)
 		for ctx.Err() == nil {
 			if r.there.isSynced() {
 				r.keep(ctx, string(bundle()))
@@ -50,11 +52,23 @@ func Roots(s *Source, bundle func() []byte, log *slog.Logger) func(context.Conte
 
 // roots compares and applies.
 type roots struct {
-	source     *Source
-	log        *slog.Logger
-	there      *shelf
+	source *Source
+	log    *slog.Logger
+	there  *shelf
+	// owner takes the ConfigMaps with it when the mesh is uninstalled; nil where it
+	// is not there.
+	owner      *applymeta.OwnerReferenceApplyConfiguration
 	complained bool
-	owner      owner
+}
+
+// ownerOf returns the one object of the installation that is in no namespace, and
+// so can own objects of any.
+func ownerOf(ctx context.Context, c Clients) *applymeta.OwnerReferenceApplyConfiguration {
+	role, err := c.Typed.RbacV1().ClusterRoles().Get(ctx, ClusterRole, metav1.GetOptions{})
+	if err != nil {
+		return nil // installed in another way, which then removes them too
+	}
+	return applymeta.OwnerReference().WithAPIVersion("rbac.authorization.k8s.io/v1").WithKind("ClusterRole").WithName(role.Name).WithUID(role.UID)
 }
 
 func slimRoots(o any) any {
@@ -96,8 +110,8 @@ func (r *roots) keep(ctx context.Context, bundle string) {
 		}
 		made := apply.ConfigMap(RootsConfigMap, namespace).WithData(map[string]string{RootsKey: bundle}).
 			WithLabels(map[string]string{"app.kubernetes.io/managed-by": fieldManager})
-		if owner := r.owner.of(ctx, r.source.clients); owner != nil {
-			made.WithOwnerReferences(owner)
+		if r.owner != nil {
+			made = made.WithOwnerReferences(r.owner)
 		}
 		_, err := r.source.clients.Typed.CoreV1().ConfigMaps(namespace).Apply(ctx, made, metav1.ApplyOptions{FieldManager: fieldManager, Force: true})
 		if err != nil && ctx.Err() == nil {

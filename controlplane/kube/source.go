@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -127,6 +126,18 @@ func (s *Source) supplyOf(kind string) *supply {
 	return nil
 }
 
+// Pods lists the pods that have a sidecar and are not over, sorted.
+func (s *Source) Pods() []mesh.Name {
+	var out []mesh.Name
+	s.supplyOf(smi.KindPod).shelf.each(func(name mesh.Name, i item) {
+		if phase := i.value.(*corev1.Pod).Status.Phase; phase != corev1.PodSucceeded && phase != corev1.PodFailed {
+			out = append(out, name)
+		}
+	})
+	slices.SortFunc(out, mesh.Name.Compare)
+	return out
+}
+
 // reference is how others name an object that is known, such as an event.
 func (s *Source) reference(o mesh.Object) (corev1.ObjectReference, bool) {
 	p := s.supplyOf(o.Kind)
@@ -155,30 +166,5 @@ func (s *Source) optedIn() []string {
 		}
 	})
 	slices.Sort(out)
-	return out
-}
-
-// troubles are what is wrong with the watching: kinds that are missing, and
-// those whose watch has failed for a while, by cause.
-func (s *Source) troubles() []mesh.Problem {
-	var out []mesh.Problem
-	failing := map[string][]string{}
-	for _, p := range s.supplies {
-		missing, cause := p.trouble(time.Now())
-		if missing {
-			out = append(out, mesh.Problem{Effect: mesh.Inert, Where: p.feed.resource + "." + p.feed.group,
-				Cause: fmt.Sprintf("the cluster has no kind %s of a version that is read, so there are no such objects.", p.feed.kind),
-				Try:   "Install its CustomResourceDefinition; it is taken up within seconds."})
-		}
-		if cause != "" {
-			failing[cause] = append(failing[cause], p.feed.resource)
-		}
-	}
-	for cause, resources := range failing {
-		slices.Sort(resources)
-		out = append(out, mesh.Problem{Effect: mesh.Inert, Where: "API server",
-			Cause: fmt.Sprintf("%s cannot be watched: %s; what was known stays in force.", strings.Join(resources, ", "), cause),
-			Try:   "It is tried again every few seconds."})
-	}
 	return out
 }

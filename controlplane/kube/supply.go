@@ -52,6 +52,8 @@ type supply struct {
 	// failing is since when nothing can be watched, and cause why.
 	failing time.Time
 	cause   string
+	// unreachable says that the server did not answer, else it refused.
+	unreachable bool
 }
 
 func newSupply(f feed, clients Clients, log *slog.Logger, changed func()) *supply {
@@ -173,18 +175,19 @@ func (p *supply) works() {
 	}
 }
 
-// failed notes that nothing can be watched, and has it told if that lasts.
+// failed notes that nothing can be watched, and has it told if that lasts. The
+// first cause stands for all that follow of its sort.
 func (p *supply) failed(err error) {
 	var at *url.Error
 	if errors.As(err, &at) {
 		err = at.Err // the URL is another one for each kind, and long
 	}
+	unreachable := apierrors.ReasonForError(err) == metav1.StatusReasonUnknown
 	p.mu.Lock()
-	first := p.failing.IsZero()
+	first := p.failing.IsZero() || p.unreachable != unreachable
 	if first {
-		p.failing = time.Now()
+		p.failing, p.cause, p.unreachable = time.Now(), err.Error(), unreachable
 	}
-	p.cause = err.Error()
 	p.mu.Unlock()
 	if first {
 		time.AfterFunc(patience, p.changed)
@@ -230,12 +233,20 @@ func (p *supply) settled() bool {
 	return missing || p.shelf.isSynced()
 }
 
-// trouble returns what there is to tell of the watching.
-func (p *supply) trouble(now time.Time) (missing bool, cause string) {
+// trouble is what there is to tell of the watching of one kind.
+type trouble struct {
+	missing     bool
+	since       time.Time // zero: the watching works
+	unreachable bool
+	cause       string
+}
+
+func (p *supply) trouble(now time.Time) trouble {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	t := trouble{missing: !p.missing.IsZero()}
 	if p.tells(now) {
-		cause = p.cause
+		t.since, t.unreachable, t.cause = p.failing, p.unreachable, p.cause
 	}
-	return !p.missing.IsZero(), cause
+	return t
 }

@@ -57,10 +57,12 @@ func (r *resolver) destination(o mesh.Object, d access.IdentityBindingSubject) (
 	case d.Kind != KindServiceAccount:
 		r.inert(o, "spec.destination.kind", fmt.Sprintf("destination kind %q is not served; the whole target grants nothing.", d.Kind),
 			"Use ServiceAccount.")
+		r.rule(17)
 	case account.Namespace != o.Name.Namespace:
 		r.inert(o, "spec.destination.namespace",
 			fmt.Sprintf("the destination is in namespace %s, and a target only opens service accounts of its own namespace; it is ignored.", account.Namespace),
 			fmt.Sprintf("Move the TrafficTarget to namespace %s.", account.Namespace))
+		r.rule(14)
 	case !r.accounts[account]:
 		r.inert(o, "spec.destination.name",
 			fmt.Sprintf("ServiceAccount %q does not exist in namespace %s. The target grants nothing until it does.", account.Name, account.Namespace),
@@ -77,6 +79,7 @@ func (r *resolver) destination(o mesh.Object, d access.IdentityBindingSubject) (
 func (r *resolver) sources(o mesh.Object, sources []access.IdentityBindingSubject) []string {
 	if len(sources) == 0 {
 		r.inert(o, "spec.sources", "no source is listed, so the target grants nothing.", "List the service accounts that may call.")
+		r.rule(16)
 	}
 	var out []string
 	for i, s := range sources {
@@ -85,6 +88,7 @@ func (r *resolver) sources(o mesh.Object, sources []access.IdentityBindingSubjec
 		switch {
 		case s.Kind != KindServiceAccount:
 			r.inert(o, field+".kind", fmt.Sprintf("source kind %q is not served; this source is granted nothing.", s.Kind), "Use ServiceAccount.")
+			r.rule(18)
 		case !r.accounts[account]:
 			r.inert(o, field+".name",
 				fmt.Sprintf("ServiceAccount %q does not exist in namespace %s. It is granted nothing until it does.", account.Name, account.Namespace),
@@ -112,6 +116,7 @@ type routes struct {
 func (r *resolver) rules(o mesh.Object, rules []access.TrafficTargetRule, routes routes) policy.Grant {
 	if len(rules) == 0 {
 		r.inert(o, "spec.rules", "no rule is listed, so the target grants nothing.", "Refer to an HTTPRouteGroup or a TCPRoute.")
+		r.rule(16)
 	}
 	var ports []policy.PortRange
 	var requests, connections []namedMatch
@@ -131,9 +136,11 @@ func (r *resolver) rules(o mesh.Object, rules []access.TrafficTargetRule, routes
 				resolved = false
 				r.inert(o, field+".name", fmt.Sprintf("TCPRoute %q does not exist in namespace %s. The whole target grants nothing until it does.",
 					name.Name, name.Namespace), r.tryName(name, routes.tcpNames))
+				r.rule(22)
 			}
 		case KindUDPRoute:
 			r.inert(o, field+".kind", "UDPRoutes are not enforced; the rule grants nothing, the target's other rules work.", "Remove the rule.")
+			r.rule(30)
 		default:
 			resolved = false
 			r.inert(o, field+".kind", fmt.Sprintf("rule kind %q is unknown. It may be a restriction, so the whole target grants nothing.", rule.Kind),
@@ -158,6 +165,7 @@ func (r *resolver) requests(o mesh.Object, field string, name mesh.Name, selecte
 	if !ok {
 		r.inert(o, field+".name", fmt.Sprintf("HTTPRouteGroup %q does not exist in namespace %s. The rule grants nothing until it does.",
 			name.Name, name.Namespace), r.tryName(name, r.groupNames))
+		r.rule(21)
 		return nil
 	}
 	for i, wanted := range selected {
@@ -165,6 +173,7 @@ func (r *resolver) requests(o mesh.Object, field string, name mesh.Name, selecte
 			r.inert(o, fmt.Sprintf("%s.matches[%d]", field, i),
 				fmt.Sprintf("HTTPRouteGroup %q has no match %q. It grants nothing until there is one; the other matches work.", name.Name, wanted),
 				r.tryWord(wanted, g.declared, "Add it to the group, or correct the name."))
+			r.rule(20)
 		}
 	}
 	var out []namedMatch

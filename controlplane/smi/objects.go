@@ -47,6 +47,9 @@ func (r *resolver) inert(o mesh.Object, field, cause, try string) {
 	r.problems = append(r.problems, mesh.Problem{Object: o, Field: field, Effect: mesh.Inert, Cause: cause, Try: try})
 }
 
+// rule names the row of smi-rules that decided the problem reported last.
+func (r *resolver) rule(number int) { r.problems[len(r.problems)-1].Rule = number }
+
 func sortProblems(problems []mesh.Problem) {
 	slices.SortFunc(problems, func(a, b mesh.Problem) int {
 		if c := strings.Compare(a.Object.Kind, b.Object.Kind); c != 0 {

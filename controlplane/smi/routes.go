@@ -54,6 +54,7 @@ func (r *resolver) group(o mesh.Object, matches []specs.HTTPMatch) group {
 			if last[m.Name] != i {
 				r.inert(o, field+".name", fmt.Sprintf("a later match is also named %q; only the last of that name counts.", m.Name),
 					"Rename one of the two.")
+				r.rule(51)
 				continue
 			}
 			out.declared = append(out.declared, m.Name)
@@ -97,6 +98,7 @@ func (r *resolver) compile(o mesh.Object, field string, e expression) *automaton
 	if c.err != nil {
 		// The error ends with what to try.
 		r.broken(o, field, c.err.Error()+". The match grants nothing until then.", "")
+		r.rule(39)
 	}
 	return c.automaton
 }

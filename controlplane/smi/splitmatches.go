@@ -50,6 +50,7 @@ func (r *resolver) groupFor(o mesh.Object, field string, ref corev1.TypedLocalOb
 	case !ok:
 		r.inert(o, field+".name", fmt.Sprintf("HTTPRouteGroup %q does not exist in namespace %s. No request meets it until it does.",
 			name.Name, name.Namespace), r.tryName(name, r.groupNames))
+		r.rule(77)
 	default:
 		if len(g.matches) == 0 {
 			r.inert(o, field+".name", fmt.Sprintf("HTTPRouteGroup %q has no usable match, so no request meets it.", name.Name), "Give it one.")

@@ -34,6 +34,7 @@ func (r *resolver) splits(services []mesh.Service) []mesh.Split {
 		if holder, held := holders[resolved.Root]; held && !resolved.Conditional {
 			r.inert(o, "spec.service", fmt.Sprintf("TrafficSplit %s already splits service %q and is older; this one is ignored.", holder.Name, resolved.Root.Name),
 				"Keep one of the two, or give this one matches.")
+			r.rule(72)
 			continue
 		}
 		if !resolved.Conditional {
@@ -71,6 +72,7 @@ func (r *resolver) split(o mesh.Object, spec split.TrafficSplitSpec, known known
 	backends := r.backends(o, root, spec.Backends, known)
 	if !slices.ContainsFunc(backends, func(b mesh.Backend) bool { return b.Weight > 0 }) {
 		r.inert(o, "spec.backends", "no backend that exists has a weight above 0, so requests go to the root service.", "Give at least one of them a weight.")
+		r.rule(57)
 		return mesh.Split{}, false
 	}
 	return mesh.Split{Name: o.Name, Root: root, Conditional: len(spec.Matches) > 0, Conditions: conditions, Backends: backends}, true
@@ -83,6 +85,7 @@ func (r *resolver) opaquePorts(o mesh.Object, root *corev1.Service) {
 		if isTCP(p) && protocolOf(stringOf(p.AppProtocol), p.Name) == mesh.TCP {
 			r.inert(o, "spec.matches", fmt.Sprintf("port %d of service %q is opaque TCP, where nothing can be matched; the split does not apply there.", p.Port, root.Name),
 				"Add a split without matches for that port, or name the port http-... if it speaks HTTP.")
+			r.rule(79)
 		}
 	}
 }
@@ -95,9 +98,11 @@ func (r *resolver) weightsAreValid(o mesh.Object, backends []split.TrafficSplitB
 		switch {
 		case b.Weight < 0:
 			r.broken(o, field, fmt.Sprintf("weight %d is negative; the split is left out.", b.Weight), "Use 0 for a backend that gets nothing.")
+			r.rule(58)
 			valid = false
 		case b.Weight > math.MaxUint32-sum:
 			r.broken(o, field, fmt.Sprintf("the weights add up to more than %d; the split is left out.", math.MaxUint32), "Weights are relative: use smaller ones.")
+			r.rule(58)
 			return false
 		default:
 			sum += b.Weight
@@ -135,6 +140,7 @@ func (r *resolver) missingPorts(o mesh.Object, field string, root, backend mesh.
 		case !ok:
 			r.inert(o, field, fmt.Sprintf("service %q has no port %d, which the root has; on that port it gets nothing.", backend.Name.Name, p.Port),
 				"Give it a port of that number.")
+			r.rule(65)
 		case !own.Serves(p):
 			r.inert(o, field, fmt.Sprintf("port %d of service %q has protocol %s and the root's has %s; on that port it gets nothing.", p.Port, backend.Name.Name, own.Protocol, p.Protocol),
 				"Name both ports alike, such as http-... or tcp-....")
@@ -150,6 +156,7 @@ func (r *resolver) serviceNamed(o mesh.Object, field, text string, known knownSe
 	if qualified && (namespace != o.Name.Namespace || domain != "" && domain != "svc" && domain != "svc.cluster.local") {
 		r.inert(o, field, fmt.Sprintf("%q does not name a service of namespace %s, and a split stays inside its namespace.", text, o.Name.Namespace),
 			"Use the service's short name.")
+		r.rule(63)
 		return mesh.Name{}, false
 	}
 	name := mesh.Name{Namespace: o.Name.Namespace, Name: short}

@@ -39,7 +39,7 @@ func Decode(fields map[string]any) (mesh.Object, Object, []mesh.Problem) {
 	}
 	value.SetNamespace(object.Name.Namespace)
 	if k.Name == smi.KindUDPRoute {
-		problems = append(problems, mesh.Problem{Object: object, Effect: mesh.Inert,
+		problems = append(problems, mesh.Problem{Object: object, Effect: mesh.Inert, Rule: 30,
 			Cause: "UDPRoutes are read but not enforced.", Try: "Restrict UDP outside the mesh."})
 	}
 	return object, value, problems

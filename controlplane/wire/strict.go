@@ -29,7 +29,7 @@ func decodeStrict(fields map[string]any, value any) []mesh.Problem {
 		if errors.As(err, &at) {
 			field = at.FieldPath()
 		}
-		problems = append(problems, mesh.Problem{Field: field, Cause: "the field is unknown, so the object is not used.",
+		problems = append(problems, mesh.Problem{Field: field, Rule: 34, Cause: "the field is unknown, so the object is not used.",
 			Try: "Remove it, or check its spelling and place."})
 	}
 	return problems

@@ -33,7 +33,7 @@ func tolerateWeights(fields map[string]any) []mesh.Problem {
 		var cause string
 		thousandths[i], cause = quantity(backend["weight"])
 		if cause != "" {
-			problems = append(problems, mesh.Problem{Field: weightField(i), Cause: cause, Try: `Write a number from 0 up, such as 1, "100" or "500m".`})
+			problems = append(problems, mesh.Problem{Field: weightField(i), Rule: 58, Cause: cause, Try: `Write a number from 0 up, such as 1, "100" or "500m".`})
 		}
 		fractional = fractional || thousandths[i]%1000 != 0
 	}
@@ -84,7 +84,7 @@ func fractions(backends []any) []mesh.Problem {
 	for i, b := range backends {
 		backend, _ := b.(map[string]any)
 		if w, ok := backend["weight"].(float64); ok {
-			problems = append(problems, mesh.Problem{Field: weightField(i), Cause: fmt.Sprintf("weight %v is not a whole number.", w),
+			problems = append(problems, mesh.Problem{Field: weightField(i), Rule: 58, Cause: fmt.Sprintf("weight %v is not a whole number.", w),
 				Try: "Weights are relative: write 1 and 2 for 0.5 and 1."})
 		}
 	}

@@ -91,6 +91,8 @@ var layers = []struct {
 	{"controlplane", []string{"controlplane/", "filters/", "wasm-registry/"}},
 	{"wasm-registry/", []string{"controlplane/door", "wasm-registry/", "filters/wasmtest", "filters/config", "filters/policy"}},
 	{"injector/envoy", nil},
+	{"injector/inject", []string{"injector/redirect"}},
+	{"injector/manifests", []string{"injector/inject", "injector/webhook"}},
 	{"injector/redirect", nil},
 	{"injector/redirect/netfilter", []string{"injector/redirect"}},
 	{"injector/wasmesh-redirect", []string{"injector/redirect", "injector/redirect/netfilter"}},
