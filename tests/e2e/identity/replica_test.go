@@ -71,7 +71,8 @@ func system(t *testing.T) string {
 	named.ResourceNames = []string{secret.Name}
 	rbac := kube.Client.RbacV1()
 	subject := []rbacv1.Subject{{Kind: "ServiceAccount", Namespace: namespace, Name: "wasmesh-controlplane"}}
-	must(rbac.Roles(namespace).Create(t.Context(), &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Name: "ca"}, Rules: []rbacv1.PolicyRule{named, rule("", "secrets", "create")}}, metav1.CreateOptions{}))
+	must(kube.Client.CoreV1().Secrets(namespace).Create(t.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: secret.Name}}, metav1.CreateOptions{})) // as the chart does
+	must(rbac.Roles(namespace).Create(t.Context(), &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Name: "ca"}, Rules: []rbacv1.PolicyRule{named}}, metav1.CreateOptions{}))
 	must(rbac.RoleBindings(namespace).Create(t.Context(), &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Name: "ca"}, Subjects: subject, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: "ca"}}, metav1.CreateOptions{}))
 	must(rbac.ClusterRoles().Create(t.Context(), &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: namespace}, Rules: []rbacv1.PolicyRule{rule("authentication.k8s.io", "tokenreviews", "create"), rule("", "pods", "get")}}, metav1.CreateOptions{}))
 	must(rbac.ClusterRoleBindings().Create(t.Context(), &rbacv1.ClusterRoleBinding{ObjectMeta: metav1.ObjectMeta{Name: namespace}, Subjects: subject, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: namespace}}, metav1.CreateOptions{}))

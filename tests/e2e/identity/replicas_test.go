@@ -3,6 +3,7 @@ package identity
 import (
 	"bytes"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -93,5 +94,52 @@ func TestNoOtherSecret(t *testing.T) {
 	}
 	if _, err := client.CoreV1().Secrets(namespace).List(t.Context(), metav1.ListOptions{}); !apierrors.IsForbidden(err) {
 		t.Errorf("all of the namespace: %v", err)
+	}
+}
+
+// A Secret that somebody empties is filled again with the root that is in force;
+// one with other content changes nothing and is told. A new replica takes no
+// damaged one for none.
+func TestSecretIsTouched(t *testing.T) {
+	namespace := system(t)
+	r := start(t, namespace)
+	secrets := kube.Client.CoreV1().Secrets(namespace)
+	set := func(data map[string][]byte) {
+		t.Helper()
+		kept, err := secrets.Get(t.Context(), secret.Name, metav1.GetOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		kept.Data = data
+		if _, err := secrets.Update(t.Context(), kept, metav1.UpdateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before, err := secrets.Get(t.Context(), secret.Name, metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	root := before.Data[secret.Key]
+	soon := func(what string, ok func() bool) {
+		t.Helper()
+		for began := time.Now(); !ok(); time.Sleep(5 * time.Millisecond) {
+			if time.Since(began) > 5*time.Second {
+				t.Fatalf("%s: not within 5 s\n%s", what, r.log)
+			}
+		}
+	}
+	set(nil)
+	soon("filled again", func() bool {
+		kept, err := secrets.Get(t.Context(), secret.Name, metav1.GetOptions{})
+		return err == nil && bytes.Equal(kept.Data[secret.Key], root)
+	})
+	set(map[string][]byte{"other": []byte("x")})
+	soon("told", func() bool { return strings.Contains(r.log.String(), "has no "+secret.Key) })
+	pod := newPod(t, newNamespace(t), "web-0", "web", nil)
+	if m := mustEnrol(t, r, good(t, pod)); m.Signer != r.authority.Fingerprint() {
+		t.Error("another root signs")
+	}
+	if _, err := ca.Open(filepath.Join(t.TempDir(), "state"), ca.Options{TrustDomain: trustDomain, Roots: secret.New(clientOf(t, namespace), namespace)}); err == nil {
+		t.Error("a damaged Secret was taken for an empty one")
 	}
 }
