@@ -58,6 +58,7 @@ var ErrBusy = errors.New("too many tokens are being attested; try again")
 type Reviewer struct {
 	client kubernetes.Interface
 	now    func() time.Time
+	limit  time.Duration
 	queue  chan struct{}
 	slots  chan struct{}
 }
@@ -65,7 +66,7 @@ type Reviewer struct {
 // New returns a Reviewer that may create TokenReviews and get Pods.
 func New(client kubernetes.Interface) *Reviewer {
 	return &Reviewer{
-		client: client, now: time.Now,
+		client: client, now: time.Now, limit: reviewTimeout,
 		queue: make(chan struct{}, maxQueue), slots: make(chan struct{}, maxReviews),
 	}
 }
@@ -77,7 +78,7 @@ func (r *Reviewer) Attest(ctx context.Context, token string) (ca.Identity, error
 	if err := plausible(token, r.now().Add(-clockSlack)); err != nil {
 		return ca.Identity{}, fmt.Errorf("%w: %w", ca.ErrRefused, err)
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, reviewTimeout, fmt.Errorf("%w: no answer of the API server within %v", ErrBusy, reviewTimeout))
+	ctx, cancel := context.WithTimeoutCause(ctx, r.limit, fmt.Errorf("%w: no answer of the API server within %v", ErrBusy, r.limit))
 	defer cancel()
 	leave, err := r.enter(ctx)
 	if err != nil {

@@ -89,7 +89,8 @@ type Authority struct {
 
 	// mu orders, within this process, the uses of renewal credentials, the steps of
 	// rotations and what sidecars say they hold.
-	mu sync.Mutex
+	mu         sync.Mutex
+	succession succession
 	// kept is what the store held when roots were read from it.
 	kept     []byte
 	holdings map[holder]Holding
@@ -165,7 +166,9 @@ func (a *Authority) load() error {
 	var trustDomain string
 	var err error
 	if a.external != "" {
-		r, trustDomain, err = loadExternal(a.external, a.now())
+		if r, trustDomain, err = loadExternal(a.external, a.now()); err == nil {
+			r = a.succession.adopt(a.roots.Load(), r, a.now(), a.leafLifetime)
+		}
 	} else {
 		r, data, trustDomain, err = loadOwn(a.store, a.now())
 	}

@@ -193,3 +193,57 @@ func TestExternalIsValidated(t *testing.T) {
 		t.Errorf("files that are being replaced: %v", err)
 	}
 }
+
+// The authority above replaces its root from one moment to the next. Members come
+// to trust the new one before it signs, and the old one until its leaves have ended.
+func TestExternalRootIsReplaced(t *testing.T) {
+	dir, c := t.TempDir(), &clock{t: time.Now()}
+	old, next := newIssuer(t, nil), newIssuer(t, nil)
+	old.write(t, dir, intermediate(nil), newKey(t))
+	a, err := Open(filepath.Join(t.TempDir(), "state"), Options{External: dir, Now: c.now, LeafLifetime: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	state := func(signs *issuer, trusts ...*issuer) {
+		t.Helper()
+		if err := a.Reload(); err != nil {
+			t.Fatal(err)
+		}
+		trusted := a.roots.Load().trusted()
+		ok := len(trusted) == len(trusts) && a.Fingerprint() == fingerprint(signs.root.Raw)
+		for _, i := range trusts {
+			ok = ok && has(trusted, i.root)
+		}
+		if !ok {
+			t.Fatalf("%d roots are trusted, want %d; or the wrong one signs", len(trusted), len(trusts))
+		}
+		leaf, err := a.Issue(newKey(t).Public(), buyer, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		chain, _ := parseBundle(leaf.Chain)
+		if _, err := verifyChain(chain, []*x509.Certificate{signs.root}, x509.ExtKeyUsageClientAuth, c.now()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	state(old, old)
+	next.write(t, dir, intermediate(nil), newKey(t))
+	state(old, old, next)
+	c.advance(settleTime - time.Second)
+	state(old, old, next)
+	c.advance(time.Second)
+	state(next, old, next)
+	c.advance(time.Hour - time.Second)
+	state(next, old, next)
+	c.advance(time.Second)
+	state(next, next)
+	// The intermediate of before must not sign beyond its own end.
+	third := newIssuer(t, nil)
+	short := func(x *x509.Certificate) { x.NotAfter = c.now().Add(time.Minute) }
+	next.write(t, dir, intermediate(short), newKey(t))
+	state(next, next)
+	third.write(t, dir, intermediate(nil), newKey(t))
+	state(next, next, third)
+	c.advance(time.Minute)
+	state(third, next, third)
+}

@@ -187,4 +187,32 @@ func TestAttestedFollowsTheFile(t *testing.T) {
 	if err != nil || !strings.Contains(string(data), want) || certificates(t, e.run.file(TrustFile)) != 1 {
 		t.Errorf("Envoy does not have the root of the file alone: %v\n%s", err, data)
 	}
+	// What the control plane told itself is believed, whatever the file says since.
+	c.write(t, c.roots, string(newControlPlane(t).authority.TrustBundle()))
+	if _, err := e.once(bounded(t)); err != nil {
+		t.Error(err)
+	}
+}
+
+// A control plane that cannot be reached does not keep Envoy from the roots of a
+// file that has changed.
+func TestAttestedTakesTheFileAlone(t *testing.T) {
+	c := newCluster(t)
+	stop := c.start(t)
+	e, _ := c.enrolment(t)
+	if _, err := e.start(bounded(t)); err != nil {
+		t.Fatal(err)
+	}
+	stop()
+	both := string(c.authority.TrustBundle()) + string(newControlPlane(t).authority.TrustBundle())
+	c.write(t, c.roots, both)
+	if signer, err := e.followRoots(bounded(t)); err != nil || signer != "" {
+		t.Fatalf("signer %q, %v", signer, err)
+	}
+	if n := certificates(t, e.run.file(TrustFile)); n != 2 {
+		t.Errorf("Envoy has %d roots", n)
+	}
+	if _, err := e.followRoots(bounded(t)); err == nil {
+		t.Error("the file has not changed again, and nobody was there to ask")
+	}
 }

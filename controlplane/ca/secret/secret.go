@@ -38,8 +38,8 @@ const (
 	watchPause   = time.Second
 )
 
-// Store is a ca.Store. It needs the verbs get and update on the one Secret, create
-// in the namespace, and watch for Watch.
+// Store is a ca.Store. It needs the verbs get and update on the one Secret, watch
+// for Watch, and create in the namespace unless somebody made the Secret, empty.
 type Store struct {
 	secrets   typed.SecretInterface
 	namespace string
@@ -66,46 +66,53 @@ func (s *Store) get() (*corev1.Secret, error) {
 	return secret, nil
 }
 
-// Load implements ca.Store. A Secret without any data is one that waits for the
-// first root, as the chart makes it. One that has other data without the key is
-// damaged: to found a mesh in its place would cut off every member of the old one.
+// Load implements ca.Store. An empty Secret is none yet: whoever installs may make
+// it, so that the control plane needs no right to create Secrets. One with other
+// content is damaged: to found a mesh there would cut off every member of the old.
 func (s *Store) Load() ([]byte, error) {
 	secret, err := s.get()
 	if err != nil {
 		return nil, err
 	}
-	if len(secret.Data) == 0 {
-		return nil, fmt.Errorf("%s is empty: %w", s, fs.ErrNotExist)
-	}
 	data, ok := secret.Data[Key]
-	if !ok {
-		return nil, fmt.Errorf("%s has no %s; restore it, or delete the Secret to found a new mesh", s, Key)
+	switch {
+	case len(secret.Data) == 0:
+		return nil, fmt.Errorf("%s is empty: %w", s, fs.ErrNotExist)
+	case !ok:
+		return nil, fmt.Errorf("%s has no %s; restore it, or empty the Secret to found a new mesh", s, Key)
 	}
 	return data, nil
 }
 
-// Create implements ca.Store: it fills the Secret if it is there and empty, and
-// makes it if it is not there.
+// Create implements ca.Store: it fills the Secret if it is there and empty.
 func (s *Store) Create(data []byte) error {
+	secret, err := s.get()
+	if errors.Is(err, fs.ErrNotExist) {
+		return s.create(data)
+	}
+	if err != nil {
+		return err
+	}
+	if len(secret.Data) > 0 {
+		return fmt.Errorf("%s: %w", s, fs.ErrExist)
+	}
+	if err := s.update(secret, data); errors.Is(err, ca.ErrConflict) {
+		return fmt.Errorf("%s: %w", s, fs.ErrExist)
+	} else if err != nil {
+		return err
+	}
+	return nil
+}
+
+func (s *Store) create(data []byte) error {
 	ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
 	defer cancel()
-	secret, err := s.get()
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		_, err = s.secrets.Create(ctx, &corev1.Secret{
-			ObjectMeta: metav1.ObjectMeta{Name: Name, Namespace: s.namespace, Labels: map[string]string{"app.kubernetes.io/managed-by": "wasmesh-controlplane"}},
-			Type:       corev1.SecretTypeOpaque,
-			Data:       map[string][]byte{Key: data},
-		}, metav1.CreateOptions{})
-	case err != nil:
-		return err
-	case len(secret.Data) > 0:
-		return fmt.Errorf("%s: %w", s, fs.ErrExist)
-	default:
-		secret.Data = map[string][]byte{Key: data}
-		_, err = s.secrets.Update(ctx, secret, metav1.UpdateOptions{})
-	}
-	if apierrors.IsAlreadyExists(err) || apierrors.IsConflict(err) {
+	_, err := s.secrets.Create(ctx, &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Name: Name, Namespace: s.namespace, Labels: map[string]string{"app.kubernetes.io/managed-by": "wasmesh-controlplane"}},
+		Type:       corev1.SecretTypeOpaque,
+		Data:       map[string][]byte{Key: data},
+	}, metav1.CreateOptions{})
+	if apierrors.IsAlreadyExists(err) {
 		return fmt.Errorf("%s: %w", s, fs.ErrExist)
 	}
 	if err != nil {
@@ -124,10 +131,18 @@ func (s *Store) Replace(before, data []byte) error {
 	if !bytes.Equal(secret.Data[Key], before) {
 		return fmt.Errorf("%s: %w", s, ca.ErrConflict)
 	}
+	return s.update(secret, data)
+}
+
+// update writes what was read with another root in it, unless somebody was faster.
+func (s *Store) update(secret *corev1.Secret, data []byte) error {
+	if secret.Data == nil {
+		secret.Data = map[string][]byte{}
+	}
 	secret.Data[Key] = data
 	ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
 	defer cancel()
-	_, err = s.secrets.Update(ctx, secret, metav1.UpdateOptions{})
+	_, err := s.secrets.Update(ctx, secret, metav1.UpdateOptions{})
 	if apierrors.IsConflict(err) {
 		return fmt.Errorf("%s: %w", s, ca.ErrConflict)
 	}
