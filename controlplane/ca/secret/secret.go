@@ -37,8 +37,8 @@ const (
 	watchPause   = time.Second
 )
 
-// Store is a ca.Store. It needs the verbs get and update on the one Secret, create
-// in the namespace, and watch for Watch.
+// Store is a ca.Store. It needs the verbs get and update on the one Secret, watch
+// for Watch, and create in the namespace where nobody has made it.
 type Store struct {
 	secrets   typed.SecretInterface
 	namespace string
@@ -65,12 +65,16 @@ func (s *Store) get() (*corev1.Secret, error) {
 	return secret, nil
 }
 
-// Load implements ca.Store. A Secret that is there without the key is damaged: to
-// found a mesh in its place would cut off every member of the old one.
+// Load implements ca.Store. An empty Secret is none: an installation makes it so.
+// One that holds something but no key is damaged: to found a mesh in its place
+// would cut off every member of the old one.
 func (s *Store) Load() ([]byte, error) {
 	secret, err := s.get()
 	if err != nil {
 		return nil, err
+	}
+	if len(secret.Data) == 0 {
+		return nil, fmt.Errorf("%s is empty: %w", s, fs.ErrNotExist)
 	}
 	data, ok := secret.Data[Key]
 	if !ok {
@@ -79,8 +83,12 @@ func (s *Store) Load() ([]byte, error) {
 	return data, nil
 }
 
-// Create implements ca.Store.
+// Create implements ca.Store. It fills an empty Secret where there is one; of two
+// replicas that do so at the same moment, the API server lets one.
 func (s *Store) Create(data []byte) error {
+	if there, err := s.get(); err == nil && len(there.Data) == 0 {
+		return s.fill(there, data)
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
 	defer cancel()
 	_, err := s.secrets.Create(ctx, &corev1.Secret{
@@ -89,6 +97,20 @@ func (s *Store) Create(data []byte) error {
 		Data:       map[string][]byte{Key: data},
 	}, metav1.CreateOptions{})
 	if apierrors.IsAlreadyExists(err) {
+		return fmt.Errorf("%s: %w", s, fs.ErrExist)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", s, err)
+	}
+	return nil
+}
+
+func (s *Store) fill(empty *corev1.Secret, data []byte) error {
+	ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
+	defer cancel()
+	empty.Data = map[string][]byte{Key: data}
+	_, err := s.secrets.Update(ctx, empty, metav1.UpdateOptions{})
+	if apierrors.IsConflict(err) {
 		return fmt.Errorf("%s: %w", s, fs.ErrExist)
 	}
 	if err != nil {
