@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -34,6 +35,9 @@ func runSuggest(ctx context.Context, args []string, stdout, stderr io.Writer) er
 	d := folder{dir: *dir, settings: seen.Settings}
 	if d.dir == "" {
 		d.dir = seen.Source
+	}
+	if d.dir == "" {
+		return errors.New("this control plane serves a cluster, not a folder: save its objects (kubectl get -A -o yaml) into one and give it with -f")
 	}
 	snapshot, err := d.snapshot(stderr)
 	if err != nil {

@@ -2,7 +2,6 @@ package controlplane
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/wasmesh/wasmesh/controlplane/mesh"
@@ -15,24 +14,16 @@ import (
 // refused turns what sidecars refuse into problems of the objects that it was
 // made of: one for each object and cause, however many sidecars there are.
 func refused(s *mesh.Snapshot, proxies []serve.Proxy) []mesh.Problem {
-	type complaint struct {
-		object mesh.Object
-		cause  string
-	}
 	by := map[complaint][]mesh.Name{}
 	var order []complaint
 	for _, proxy := range proxies {
-		for _, r := range proxy.Refusals {
-			for _, resource := range r.Resources {
-				for _, o := range origins(s, proxy.Name, r.Type, resource) {
-					c := complaint{o, r.Cause}
-					if len(by[c]) == 0 {
-						order = append(order, c)
-					}
-					if !slices.Contains(by[c], proxy.Name) {
-						by[c] = append(by[c], proxy.Name)
-					}
-				}
+		for _, c := range complaints(s, proxy) {
+			who := by[c]
+			if len(who) == 0 {
+				order = append(order, c)
+			}
+			if len(who) == 0 || who[len(who)-1] != proxy.Name {
+				by[c] = append(who, proxy.Name)
 			}
 		}
 	}
@@ -49,17 +40,38 @@ func refused(s *mesh.Snapshot, proxies []serve.Proxy) []mesh.Problem {
 	return out
 }
 
+// complaint is one cause to refuse what was made of one object.
+type complaint struct {
+	object mesh.Object
+	cause  string
+}
+
+func complaints(s *mesh.Snapshot, proxy serve.Proxy) []complaint {
+	var out []complaint
+	for _, r := range proxy.Refusals {
+		for _, resource := range r.Resources {
+			for _, o := range origins(s, proxy.Name, r.Type, resource) {
+				out = append(out, complaint{o, r.Cause})
+			}
+		}
+	}
+	return out
+}
+
 // origins are the objects that a resource of a proxy is made of, as far as they
 // can be mended: the sidecar's own workload if there is no other.
 func origins(s *mesh.Snapshot, proxy mesh.Name, typeURL, resource string) []mesh.Object {
+	w, _ := s.Workload(proxy)
 	own := mesh.Object{Kind: smi.KindWorkload, Name: proxy}
+	if w.Kind == mesh.KindPod {
+		own.Kind = smi.KindPod
+	}
 	if name, ok := strings.CutPrefix(resource, xds.AttachedPrefix); ok && typeURL == xds.FilterType {
 		if name, ok := mesh.ParseName(name); ok {
 			return []mesh.Object{{Kind: smi.KindWasmFilter, Name: name}}
 		}
 	}
 	if resource == config.AccessFilter || resource == config.ConnectionsFilter {
-		w, _ := s.Workload(proxy)
 		var out []mesh.Object
 		for _, g := range s.Grants(w.ServiceAccount) {
 			if name, ok := mesh.ParseName(g.Name); ok {

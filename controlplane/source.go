@@ -42,6 +42,7 @@ func (p *plane) open() error {
 		p.source = folder{files.NewSource(p.options.Source), p.options.Source}
 		return nil
 	}
+	p.options.Settings.Kubernetes = true
 	clients, err := kube.Connect(*p.options.Kubernetes)
 	if err != nil {
 		return err

@@ -19,11 +19,8 @@ import (
 	"github.com/wasmesh/wasmesh/controlplane/wire"
 )
 
-// The kinds that only Kubernetes has, as problems name them.
-const (
-	KindPod           = "Pod"
-	KindEndpointSlice = "EndpointSlice"
-)
+// kindEndpointSlice is the one kind that nobody writes by hand.
+const kindEndpointSlice = "EndpointSlice"
 
 // feed says how one kind comes here.
 type feed struct {
@@ -51,10 +48,10 @@ func feeds() []feed {
 		builtIn(smi.KindService, "", "services", "v1", new(corev1.Service), func(c Clients) *cache.ListWatch {
 			return typed(c.Typed.CoreV1().Services("").List, c.Typed.CoreV1().Services("").Watch, "")
 		}, func(o any) wire.Object { return trim.Service(o.(*corev1.Service)) }),
-		builtIn(KindPod, "", "pods", "v1", new(corev1.Pod), func(c Clients) *cache.ListWatch {
-			return typed(c.Typed.CoreV1().Pods("").List, c.Typed.CoreV1().Pods("").Watch, SidecarLabel+"="+SidecarInjected)
+		builtIn(smi.KindPod, "", "pods", "v1", new(corev1.Pod), func(c Clients) *cache.ListWatch {
+			return typed(c.Typed.CoreV1().Pods("").List, c.Typed.CoreV1().Pods("").Watch, smi.SidecarLabel+"="+smi.SidecarInjected)
 		}, func(o any) wire.Object { return trim.Pod(o.(*corev1.Pod)) }),
-		builtIn(KindEndpointSlice, "discovery.k8s.io", "endpointslices", "v1", new(discoveryv1.EndpointSlice), func(c Clients) *cache.ListWatch {
+		builtIn(kindEndpointSlice, "discovery.k8s.io", "endpointslices", "v1", new(discoveryv1.EndpointSlice), func(c Clients) *cache.ListWatch {
 			slices := c.Typed.DiscoveryV1().EndpointSlices("")
 			return typed(slices.List, slices.Watch, "")
 		}, func(o any) wire.Object { return trim.EndpointSlice(o.(*discoveryv1.EndpointSlice)) }),

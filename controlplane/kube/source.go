@@ -129,7 +129,7 @@ func (s *Source) supplyOf(kind string) *supply {
 // Pods lists the pods that have a sidecar and are not over, sorted.
 func (s *Source) Pods() []mesh.Name {
 	var out []mesh.Name
-	s.supplyOf(KindPod).shelf.each(func(name mesh.Name, i item) {
+	s.supplyOf(smi.KindPod).shelf.each(func(name mesh.Name, i item) {
 		if phase := i.value.(*corev1.Pod).Status.Phase; phase != corev1.PodSucceeded && phase != corev1.PodFailed {
 			out = append(out, name)
 		}

@@ -29,7 +29,7 @@ func (w *Writer) status(ctx context.Context, s *supply, name mesh.Name, i item) 
 	}
 	client := w.source.clients.Dynamic.Resource(groupVersion(s.feed.group, version).WithResource(s.feed.resource)).Namespace(name.Namespace)
 	_, err = client.Patch(ctx, name.Name, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: fieldManager}, "status")
-	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) || apierrors.IsInvalid(err) {
+	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
 		return nil // it is gone, or another; the watch tells
 	}
 	if err != nil {

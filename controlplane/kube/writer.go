@@ -3,8 +3,12 @@ package kube
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"sync/atomic"
 	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/wasmesh/wasmesh/controlplane/kube/report"
 	"github.com/wasmesh/wasmesh/controlplane/mesh"
@@ -13,6 +17,9 @@ import (
 
 // writeInterval is how often what was told is compared with what is.
 const writeInterval = 500 * time.Millisecond
+
+// statusPause is how long an object whose status could not be written waits.
+const statusPause = 10 * time.Second
 
 // Writer writes what became of objects onto them: conditions on our own kinds,
 // events on all others. Only the holder of the Lease runs it.
@@ -23,8 +30,11 @@ type Writer struct {
 	// refusals are what sidecars do not take, by the object that it was made of.
 	refusals func() []mesh.Problem
 	told     atomic.Pointer[pass]
-	// complained keeps a failure to write from being logged each time.
-	complained bool
+	// complained is the failure that was told last.
+	complained string
+	// later are those of our own objects whose status could not be written, and
+	// when to try again.
+	later map[mesh.Object]time.Time
 }
 
 // pass is what one reading of all objects found.
@@ -37,7 +47,7 @@ type pass struct {
 // NewWriter returns a writer that knows of no problems yet. refusals may be asked
 // at any time.
 func NewWriter(s *Source, replica string, refusals func() []mesh.Problem, log *slog.Logger) *Writer {
-	return &Writer{source: s, replica: replica, refusals: refusals, log: log}
+	return &Writer{source: s, replica: replica, refusals: refusals, log: log, later: map[mesh.Object]time.Time{}}
 }
 
 // Tell makes these the problems of the objects as they were in the last Reload.
@@ -79,10 +89,17 @@ func (w *Writer) write(ctx context.Context, now time.Time, book *report.Book, p 
 	}
 	w.conditions(ctx, now, book, p, ours)
 	for _, e := range book.Due(now, others) {
-		if w.failed(w.event(ctx, e)) {
+		err := w.event(ctx, e)
+		switch {
+		case err == nil:
+			book.Done(e)
+		case unreachable(err):
+			w.complain(err)
 			return
+		default:
+			w.complain(err)
+			book.Failed(e)
 		}
-		book.Done(e)
 	}
 }
 
@@ -90,24 +107,28 @@ func (w *Writer) write(ctx context.Context, now time.Time, book *report.Book, p 
 // Service without a selector.
 func isToldByEvent(n report.Note) bool {
 	switch n.Object.Kind {
-	case smi.KindService, smi.KindServiceAccount, KindPod, KindEndpointSlice:
+	case smi.KindService, smi.KindServiceAccount, smi.KindPod, kindEndpointSlice:
 		return n.Effect != mesh.Inert
 	}
 	return true
 }
 
-// failed tells an error once, and whether there is one.
-func (w *Writer) failed(err error) bool {
-	if err != nil && !w.complained {
-		w.log.Warn("what became of an object cannot be written onto it; it is tried again", "cause", err)
+// complain tells a failure, but not each time that the same fails.
+func (w *Writer) complain(err error) {
+	if line := err.Error(); line != w.complained {
+		w.log.Warn("what became of an object cannot be written onto it; it is tried again", "cause", line)
+		w.complained = line
 	}
-	w.complained = err != nil
-	return err != nil
 }
+
+// unreachable says that the API server did not answer: then nothing can be
+// written.
+func unreachable(err error) bool { return apierrors.ReasonForError(err) == metav1.StatusReasonUnknown }
 
 // conditions writes those of our own objects that differ from what they should
 // be. An object that changed since the last pass waits for the next.
 func (w *Writer) conditions(ctx context.Context, now time.Time, book *report.Book, p *pass, notes map[mesh.Object][]report.Note) {
+	maps.DeleteFunc(w.later, func(_ mesh.Object, until time.Time) bool { return !now.Before(until) })
 	for _, s := range w.source.supplies {
 		if !s.feed.hasStatus() {
 			continue
@@ -124,8 +145,12 @@ func (w *Writer) conditions(ctx context.Context, now time.Time, book *report.Boo
 			}
 		})
 		for name, i := range due {
-			if book.Spend(now, 1) == 0 || w.failed(w.status(ctx, s, name, i)) {
+			if book.Spend(now, 1) == 0 {
 				return
+			}
+			if err := w.status(ctx, s, name, i); err != nil {
+				w.complain(err)
+				w.later[mesh.Object{Kind: s.feed.kind, Name: name}] = now.Add(statusPause)
 			}
 		}
 	}

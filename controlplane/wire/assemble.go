@@ -5,6 +5,7 @@ import (
 	specs "github.com/servicemeshinterface/smi-sdk-go/pkg/apis/specs/v1alpha4"
 	split "github.com/servicemeshinterface/smi-sdk-go/pkg/apis/split/v1alpha4"
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 
 	"github.com/wasmesh/wasmesh/controlplane/apis/v1alpha1"
 	"github.com/wasmesh/wasmesh/controlplane/smi"
@@ -28,6 +29,10 @@ func Assemble(objects []Object) smi.Objects {
 			out.TCPRoutes = append(out.TCPRoutes, o)
 		case *split.TrafficSplit:
 			out.TrafficSplits = append(out.TrafficSplits, o)
+		case *corev1.Pod:
+			out.Pods = append(out.Pods, o)
+		case *discoveryv1.EndpointSlice:
+			out.EndpointSlices = append(out.EndpointSlices, o)
 		case *corev1.Namespace:
 			out.Namespaces = append(out.Namespaces, o)
 		case *v1alpha1.Workload:

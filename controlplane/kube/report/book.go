@@ -47,10 +47,13 @@ type telling struct {
 	seen, first, last time.Time
 	count             int32
 	solved            bool
+	// after is before when nothing is tried, because it failed.
+	after time.Time
 }
 
 // Due returns the events to write now, so that what is told is these notes. Who
-// wrote one says so by Done; one that could not be written comes again.
+// wrote one says so by Done; one of which nothing is said comes again at once, one
+// that Failed after a while.
 func (b *Book) Due(now time.Time, notes []Note) []Event {
 	if b.told == nil {
 		b.told = map[Note]*telling{}
@@ -65,13 +68,13 @@ func (b *Book) Due(now time.Time, notes []Note) []Event {
 			b.told[n] = t
 		}
 		fresh := t.count == 0 || t.solved || now.Sub(t.last) >= again
-		if fresh && now.Sub(t.seen) >= settle && (t.count == 0 || now.Sub(t.last) >= apart) {
+		if fresh && !now.Before(t.after) && now.Sub(t.seen) >= settle && (t.count == 0 || now.Sub(t.last) >= apart) {
 			out = append(out, event(n, t, now, false))
 		}
 	}
 	for _, n := range slices.SortedFunc(maps.Keys(b.told), compare) {
 		switch t := b.told[n]; {
-		case open[n]:
+		case open[n] || now.Before(t.after):
 		case t.count == 0 || t.solved && now.Sub(t.last) >= apart:
 			delete(b.told, n)
 		case !t.solved && now.Sub(t.last) >= apart:
@@ -97,6 +100,14 @@ func (b *Book) Done(e Event) {
 	if t := b.told[e.Note]; t != nil {
 		t.first, t.last, t.count, t.solved = e.First, e.Last, e.Count, e.Solved
 		t.seen = e.Last
+	}
+}
+
+// Failed notes that an event could not be written, and may not be soon: others go
+// first.
+func (b *Book) Failed(e Event) {
+	if t := b.told[e.Note]; t != nil {
+		t.after = e.Last.Add(apart)
 	}
 }
 

@@ -105,11 +105,24 @@ func TestReplicas(t *testing.T) {
 	for _, r := range replicas {
 		eventually(t, 30*time.Second, r.name+" is ready", func() bool { return r.is("/ready") })
 	}
+	t.Run("status", func(t *testing.T) { tellStatus(t, s, path, replicas[0]) })
 	t.Run("events", func(t *testing.T) { tellEvents(t, s) })
 	t.Run("conditions", func(t *testing.T) { tellConditions(t, s) })
 	t.Run("roots", func(t *testing.T) { keepRoots(t, s) })
 	t.Run("leader killed", func(t *testing.T) { takeover(t, s, replicas) })
 	t.Run("API server away", func(t *testing.T) { away(t, s, replicas) })
+}
+
+// Within the pod `wasmesh status` answers as beside a folder.
+func tellStatus(t *testing.T, s *server, program string, r *replica) {
+	s.apply(strings.NewReplacer("name: buyers", "name: lonely", "name: books,", "name: nothing,").Replace(bookstore[strings.LastIndex(bookstore, "---"):]))
+	var out []byte
+	eventually(t, 5*time.Second, "the status tells the problem", func() bool {
+		out, _ = exec.Command(program, "status", "--status", filepath.Join(r.dir, "status.sock")).CombinedOutput()
+		return strings.Contains(string(out), "TrafficTarget shop/lonely: spec.rules[0].name: HTTPRouteGroup") && strings.Contains(string(out), "1 problem")
+	})
+	t.Logf("wasmesh status:\n%s", out)
+	s.kubectl("", "delete", "traffictarget", "-n", "shop", "lonely")
 }
 
 // What a target lacks is told on it once, and told to be solved.

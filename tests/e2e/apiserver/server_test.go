@@ -20,6 +20,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/wasmesh/wasmesh/tests/e2e/cluster"
 )
 
 // address is where everything of these tests listens.
@@ -31,7 +33,8 @@ const user = "system:serviceaccount:wasmesh-system:wasmesh-controlplane"
 // server is an etcd with an API server before it.
 type server struct {
 	t                        testing.TB
-	dir, bin                 string
+	dir                      string
+	tools                    cluster.Tools
 	etcdPort, peerPort, port int
 	etcd, apiserver          *exec.Cmd
 }
@@ -39,11 +42,11 @@ type server struct {
 // start starts both and waits until the server answers.
 func start(t testing.TB) *server {
 	t.Helper()
-	bin := os.Getenv("KUBEBUILDER_ASSETS")
-	if bin == "" {
-		t.Fatal("KUBEBUILDER_ASSETS is not set: the folder of etcd, kube-apiserver and kubectl; `make e2e` builds them")
+	tools, err := cluster.FindTools(os.Getenv("WASMESH_E2E_TOOLS"))
+	if err != nil {
+		t.Fatal(err)
 	}
-	s := &server{t: t, dir: t.TempDir(), bin: bin, etcdPort: freePort(t), peerPort: freePort(t), port: freePort(t)}
+	s := &server{t: t, dir: t.TempDir(), tools: tools, etcdPort: freePort(t), peerPort: freePort(t), port: freePort(t)}
 	s.keys()
 	s.write("tokens.csv", "admin,admin,1,system:masters\nmesh,"+user+",2,\"system:serviceaccounts,system:serviceaccounts:wasmesh-system\"\n")
 	for _, who := range []string{"admin", "mesh"} {
@@ -59,14 +62,14 @@ func start(t testing.TB) *server {
 
 func (s *server) startEtcd() {
 	client, peer := fmt.Sprintf("http://%s:%d", address, s.etcdPort), fmt.Sprintf("http://%s:%d", address, s.peerPort)
-	s.etcd = s.run("etcd", "--data-dir="+filepath.Join(s.dir, "etcd"), "--unsafe-no-fsync", "--log-level=error",
+	s.etcd = s.run(s.tools.Etcd, "--data-dir="+filepath.Join(s.dir, "etcd"), "--unsafe-no-fsync", "--log-level=error",
 		"--listen-client-urls="+client, "--advertise-client-urls="+client, "--listen-peer-urls="+peer,
 		"--initial-advertise-peer-urls="+peer, "--initial-cluster=default="+peer)
 }
 
 func (s *server) startAPI() {
 	s.t.Helper()
-	s.apiserver = s.run("kube-apiserver", fmt.Sprintf("--etcd-servers=http://%s:%d", address, s.etcdPort),
+	s.apiserver = s.run(s.tools.APIServer, fmt.Sprintf("--etcd-servers=http://%s:%d", address, s.etcdPort),
 		"--bind-address="+address, fmt.Sprintf("--secure-port=%d", s.port), "--advertise-address=10.244.0.1",
 		"--cert-dir="+filepath.Join(s.dir, "certs"), "--service-cluster-ip-range=10.96.0.0/16",
 		"--service-account-issuer=https://kubernetes.default.svc", "--service-account-key-file="+filepath.Join(s.dir, "sa.key"),
@@ -97,14 +100,15 @@ func (s *server) ready() {
 
 func (s *server) stopAPI() { stop(s.apiserver) }
 
-func (s *server) run(name string, args ...string) *exec.Cmd {
+func (s *server) run(program string, args ...string) *exec.Cmd {
 	s.t.Helper()
+	name := filepath.Base(program)
 	log, err := os.OpenFile(filepath.Join(s.dir, name+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	defer log.Close()
-	cmd := exec.Command(filepath.Join(s.bin, name), args...)
+	cmd := exec.Command(program, args...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
@@ -133,7 +137,7 @@ func (s *server) kubectl(stdin string, args ...string) string {
 func (s *server) tryKubectl(stdin string, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, filepath.Join(s.bin, "kubectl"), append([]string{"--kubeconfig", s.kubeconfig("admin")}, args...)...)
+	cmd := exec.CommandContext(ctx, s.tools.Kubectl, append([]string{"--kubeconfig", s.kubeconfig("admin")}, args...)...)
 	cmd.Stdin = strings.NewReader(stdin)
 	out, err := cmd.CombinedOutput()
 	return string(out), err

@@ -121,6 +121,7 @@ func TestControlPlaneWithItsRightsOnly(t *testing.T) {
 	c := startControlPlane(t)
 	must(t, "", "label", "ns", "meshed", "wasmesh.io/inject=enabled")
 	for what, object := range map[string]string{
+		"the authority's key":         "secret/wasmesh-ca -n " + system + " -o jsonpath={.data}",
 		"the webhook's certificate":   "secret/wasmesh-webhook-tls -n " + system + " -o jsonpath={.data.tls\\.crt}",
 		"the webhook's bundle":        "validatingwebhookconfiguration/wasmesh-controlplane -o jsonpath={.webhooks[0].clientConfig.caBundle}",
 		"the leader":                  "lease/wasmesh-controlplane -n " + system + " -o jsonpath={.spec.holderIdentity}",
