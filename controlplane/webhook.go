@@ -30,7 +30,9 @@ func (p *plane) validate(ctx context.Context, l net.Listener) error {
 		Client: p.clients.Typed, Namespace: namespace, Secret: webhookSecret, Validating: webhookConfiguration,
 		Hosts: []string{fmt.Sprintf("%s.%s.svc", webhookService, namespace)}, Log: p.options.Log,
 	})
-	server := admission.Server(admission.Options{Settings: p.options.Settings, Log: p.options.Log,
+	settings := p.options.Settings
+	settings.Kubernetes = true
+	server := admission.Server(admission.Options{Settings: settings, Log: p.options.Log,
 		Objects: func() (smi.Objects, bool) {
 			objects := p.objects.Load()
 			if objects == nil {

@@ -66,17 +66,18 @@ func TestAnswers(t *testing.T) {
 		allowed                bool
 		warns                  string
 	}{
-		"good":                        {"CREATE", group, "", true, ""},
-		"bad":                         {"CREATE", bad, "", false, ""},
-		"with a name to come":         {"CREATE", generated, "", true, ""},
-		"turned bad":                  {"UPDATE", bad, group, false, ""},
-		"mended":                      {"UPDATE", group, bad, true, ""},
-		"bad as before":               {"UPDATE", bad, bad, true, "pathRegex"},
-		"bad in another place":        {"UPDATE", strings.Replace(bad, "[GET]", "[get]", 1), bad, false, ""},
-		"bad and on its way out":      {"UPDATE", strings.Replace(bad, "metadata: {", `metadata: {deletionTimestamp: "2026-01-01T00:00:00Z", `, 1), group, true, ""},
-		"none of the mesh's kinds":    {"CREATE", foreign, "", true, ""},
-		"deleted, of whatever form":   {"DELETE", bad, bad, true, ""},
-		"an odd one, which is served": {"CREATE", strings.Replace(group, "/books$", "/books", 1), "", true, "anchored at the start only"},
+		"good":                         {"CREATE", group, "", true, ""},
+		"bad":                          {"CREATE", bad, "", false, ""},
+		"with a name to come":          {"CREATE", generated, "", true, ""},
+		"with a status, ours to write": {"UPDATE", strings.Replace(vm, "status: {}", "status: {conditions: [{type: Accepted}]}", 1), vm, true, "ServiceAccount"},
+		"turned bad":                   {"UPDATE", bad, group, false, ""},
+		"mended":                       {"UPDATE", group, bad, true, ""},
+		"bad as before":                {"UPDATE", bad, bad, true, "pathRegex"},
+		"bad in another place":         {"UPDATE", strings.Replace(bad, "[GET]", "[get]", 1), bad, false, ""},
+		"bad and on its way out":       {"UPDATE", strings.Replace(bad, "metadata: {", `metadata: {deletionTimestamp: "2026-01-01T00:00:00Z", `, 1), group, true, ""},
+		"none of the mesh's kinds":     {"CREATE", foreign, "", true, ""},
+		"deleted, of whatever form":    {"DELETE", bad, bad, true, ""},
+		"an odd one, which is served":  {"CREATE", strings.Replace(group, "/books$", "/books", 1), "", true, "anchored at the start only"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := New(Options{Log: silent(), Objects: func() (smi.Objects, bool) { return smi.Objects{}, true }})

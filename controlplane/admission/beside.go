@@ -54,6 +54,7 @@ func beside(value wire.Object, around smi.Objects) smi.Objects {
 		}
 	case *v1alpha1.Workload:
 		out.ServiceAccounts = in(around.ServiceAccounts, namespace)
+		out.Pods = in(around.Pods, namespace)
 		for _, other := range around.Workloads {
 			if other.Namespace != namespace || other.Name != o.Name {
 				out.Workloads = append(out.Workloads, other)
@@ -62,6 +63,7 @@ func beside(value wire.Object, around smi.Objects) smi.Objects {
 	case *v1alpha1.WasmFilter:
 		out.ServiceAccounts = in(around.ServiceAccounts, namespace)
 		out.Workloads = in(around.Workloads, namespace)
+		out.Pods = in(around.Pods, namespace)
 	}
 	return out
 }

@@ -14,6 +14,7 @@ func TestLint(t *testing.T) {
 	for _, values := range [][]string{
 		nil,
 		{"--set", "crds.keep=true"},
+		{"--set", "mesh.authoritySecret=intermediate"},
 		{"--set", "crds.smi=false,crds.own=false,validation.enabled=false"},
 		{"--set", "image.digest=sha256:" + strings.Repeat("a", 64), "--set", "imagePullSecrets[0].name=pull"},
 		{"--set", "controlPlane.priorityClassName=high,injector.nodeSelector.disk=ssd,controlPlane.extraArgs[0]=--leaf-lifetime=1h"},

@@ -139,12 +139,12 @@ func uninstall(t *testing.T) {
 	t.Helper()
 	ctx := context.Background() // that of a test has ended when it cleans up
 	for _, kind := range []string{"tt", "htr", "tr", "ur", "ts", "workloads.wasmesh.io", "wf"} {
-		for range 100 {
+		for range 20 {
 			out, err := run(ctx, kube.Kubeconfig, "", tools.Kubectl, "get", kind, "-A")
-			if err == nil || strings.Contains(out, "doesn't have a resource type") {
+			if err == nil || !strings.Contains(out, "initializ") {
 				break
 			}
-			time.Sleep(50 * time.Millisecond)
+			time.Sleep(100 * time.Millisecond)
 		}
 	}
 	if out, err := run(ctx, kube.Kubeconfig, "", tools.Helm, "uninstall", "wasmesh", "-n", system, "--ignore-not-found"); err != nil {
