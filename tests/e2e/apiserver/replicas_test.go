@@ -118,10 +118,9 @@ func tellStatus(t *testing.T, s *server, program string, r *replica) {
 	s.apply(strings.NewReplacer("name: buyers", "name: lonely", "name: books,", "name: nothing,").Replace(bookstore[strings.LastIndex(bookstore, "---"):]))
 	var out []byte
 	eventually(t, 5*time.Second, "the status tells the problem", func() bool {
-		out, _ = exec.Command(program, "status", "--status", filepath.Join(r.dir, "status.sock")).CombinedOutput()
-		return strings.Contains(string(out), "TrafficTarget shop/lonely: spec.rules[0].name: HTTPRouteGroup") && strings.Contains(string(out), "1 problem")
+		out, _ = exec.Command(program, "status", "-o", "json", "--status", filepath.Join(r.dir, "status.sock")).CombinedOutput()
+		return strings.Contains(string(out), "TrafficTarget shop/lonely: spec.rules[0].name: HTTPRouteGroup")
 	})
-	t.Logf("wasmesh status:\n%s", out)
 	s.kubectl("", "delete", "traffictarget", "-n", "shop", "lonely")
 }
 
