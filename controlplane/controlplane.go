@@ -17,7 +17,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/wasmesh/wasmesh/controlplane/ca"
+	"github.com/wasmesh/wasmesh/controlplane/ca/durable"
 	"github.com/wasmesh/wasmesh/controlplane/kube"
 	"github.com/wasmesh/wasmesh/controlplane/mesh"
 	"github.com/wasmesh/wasmesh/controlplane/observe/receive"
@@ -62,6 +62,10 @@ type Options struct {
 	// InsecureRegistries are those, host:port, that may be on this machine and are
 	// spoken to in the clear.
 	InsecureRegistries []string
+	// Authority is a folder with an intermediate authority that signs, as
+	// cert-manager writes it: tls.crt, tls.key and ca.crt. Empty: the mesh has a root
+	// of its own.
+	Authority string
 	// Now is the authority's clock; time.Now if nil.
 	Now func() time.Time
 	Log *slog.Logger
@@ -71,9 +75,8 @@ type Options struct {
 func Run(ctx context.Context, o Options) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	authority, err := ca.Open(o.State, ca.Options{TrustDomain: o.Settings.TrustDomain, LeafLifetime: o.LeafLifetime, Now: o.Now})
-	if err != nil {
-		return err
+	if err := durable.Dir(o.State); err != nil { // before modules are put in it, which nobody need hide
+		return fmt.Errorf("state: %w", err)
 	}
 	modules, err := openKeeper(o.Modules, o.State, o.Inspect, o.Log)
 	if err != nil {
@@ -81,10 +84,13 @@ func Run(ctx context.Context, o Options) error {
 	}
 	server := serve.New(o.Log)
 	p := &plane{
-		options: o, modules: modules, server: server, authority: authority,
+		options: o, modules: modules, server: server,
 		images: newImages(puller{manifests: o.Source, insecure: o.InsecureRegistries, store: modules.store, known: filepath.Join(o.State, "images")}.get, o.Log),
 	}
 	if err := p.open(); err != nil {
+		return err
+	}
+	if err := p.openAuthority(); err != nil {
 		return err
 	}
 	p.catalog.Store(&catalog{replaced: make(chan struct{})})
@@ -148,9 +154,10 @@ func (p *plane) run(ctx context.Context, cancel context.CancelFunc, l listeners)
 	parts := []func() error{
 		func() error { return p.server.Run(ctx) },
 		func() error { return p.server.Serve(ctx, l.xds, xdsTLS, p.observed.Register) },
-		func() error { return p.authority.Serve(ctx, l.join, hosts(l.join), p.accountOf, p.options.Log) },
+		func() error { return p.authority.Serve(ctx, l.join, hosts(l.join), p.joiner, p.options.Log) },
 		func() error { p.source.Watch(ctx, changed); return nil },
 		func() error { watchFile(ctx, p.options.Module, changed); return nil },
+		func() error { p.followAuthority(ctx); return nil },
 		func() error { return p.loop(ctx, changed) },
 	}
 	if l.registry != nil {
@@ -186,7 +193,7 @@ func (p *plane) run(ctx context.Context, cancel context.CancelFunc, l listeners)
 	return errors.Join(failures...)
 }
 
-// accountOf tells the authority which service account a workload runs as.
+// accountOf is the service account that a workload runs as.
 func (p *plane) accountOf(workload mesh.Name) (mesh.Name, bool) {
 	s := p.snapshot.Load()
 	if s == nil {

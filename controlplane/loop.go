@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 
 	"github.com/wasmesh/wasmesh/controlplane/ca"
+	"github.com/wasmesh/wasmesh/controlplane/ca/secret"
 	"github.com/wasmesh/wasmesh/controlplane/kube"
 	"github.com/wasmesh/wasmesh/controlplane/mesh"
 	"github.com/wasmesh/wasmesh/controlplane/modules"
@@ -23,6 +24,8 @@ type plane struct {
 	clients kube.Clients
 	cluster *kube.Source
 	writer  *kube.Writer
+	// secret keeps the authority's root in a cluster.
+	secret  *secret.Store
 	modules *keeper
 	// images are where users' filters come from.
 	images *images

@@ -22,18 +22,15 @@ import (
 
 	"github.com/wasmesh/wasmesh/controlplane/ca"
 	"github.com/wasmesh/wasmesh/controlplane/mesh"
+	"github.com/wasmesh/wasmesh/controlplane/smi"
 )
 
 // Audience is whom the tokens are for. One that the API server itself or another
 // product accepts is none of ours, and ours are good nowhere else.
 const Audience = "wasmesh.io"
 
-// What marks a pod that the injector gave a sidecar.
-const (
-	InjectedLabel    = "wasmesh.io/sidecar"
-	InjectedValue    = "injected"
-	SidecarContainer = "wasmesh-sidecar"
-)
+// sidecarContainer is what the injector adds.
+const sidecarContainer = "wasmesh-sidecar"
 
 const (
 	// maxReviews bounds what all callers together ask of the API server at a time:
@@ -173,7 +170,7 @@ func (b binding) check(pod *corev1.Pod) error {
 	if account == "" {
 		account = "default"
 	}
-	sidecar := slices.ContainsFunc(pod.Spec.InitContainers, func(c corev1.Container) bool { return c.Name == SidecarContainer })
+	sidecar := slices.ContainsFunc(pod.Spec.InitContainers, func(c corev1.Container) bool { return c.Name == sidecarContainer })
 	switch {
 	case string(pod.UID) != b.uid:
 		return refuse("pod %s was replaced by another of its name", b.pod)
@@ -183,8 +180,8 @@ func (b binding) check(pod *corev1.Pod) error {
 		return refuse("pod %s has ended (%s)", b.pod, pod.Status.Phase)
 	case account != b.account.Name:
 		return refuse("pod %s runs as service account %q, and the token is of %s", b.pod, account, b.account)
-	case pod.Labels[InjectedLabel] != InjectedValue || !sidecar:
-		return refuse("pod %s has no sidecar: it needs the label %s=%s and the container %s, which the injector adds", b.pod, InjectedLabel, InjectedValue, SidecarContainer)
+	case pod.Labels[smi.SidecarLabel] != smi.SidecarInjected || !sidecar:
+		return refuse("pod %s has no sidecar: it needs the label %s=%s and the container %s, which the injector adds", b.pod, smi.SidecarLabel, smi.SidecarInjected, sidecarContainer)
 	}
 	return nil
 }

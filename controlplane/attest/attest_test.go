@@ -21,6 +21,7 @@ import (
 
 	"github.com/wasmesh/wasmesh/controlplane/ca"
 	"github.com/wasmesh/wasmesh/controlplane/mesh"
+	"github.com/wasmesh/wasmesh/controlplane/smi"
 )
 
 type claims = map[string]any
@@ -117,8 +118,8 @@ func TestBindingOf(t *testing.T) {
 func pod() *corev1.Pod {
 	return &corev1.Pod{
 		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"},
-		ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "web-0", UID: "u-1", Labels: map[string]string{InjectedLabel: InjectedValue}},
-		Spec:       corev1.PodSpec{ServiceAccountName: "web", InitContainers: []corev1.Container{{Name: SidecarContainer}}},
+		ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "web-0", UID: "u-1", Labels: map[string]string{smi.SidecarLabel: smi.SidecarInjected}},
+		Spec:       corev1.PodSpec{ServiceAccountName: "web", InitContainers: []corev1.Container{{Name: sidecarContainer}}},
 		Status:     corev1.PodStatus{Phase: corev1.PodPending},
 	}
 }

@@ -19,8 +19,8 @@ func ControlPlaneID(trustDomain string) string { return mesh.SPIFFEID(trustDomai
 // The kinds of workloads: a Workload object, or a pod that the injector gave a
 // sidecar.
 const (
-	KindWorkload = "workload"
-	KindPod      = "pod"
+	KindWorkload = mesh.KindWorkload
+	KindPod      = mesh.KindPod
 )
 
 // Identity is who a leaf is for.

@@ -38,6 +38,11 @@ func (a *Authority) MutualTLS(hosts []string) (*tls.Config, error) {
 	}
 	config.ClientAuth = tls.RequireAndVerifyClientCert
 	config.ClientCAs = a.pool()
+	// An external root may lead to more than this mesh.
+	config.VerifyConnection = func(s tls.ConnectionState) error {
+		_, err := PeerIdentity(s.PeerCertificates[0], a.trustDomain)
+		return err
+	}
 	config.NextProtos = []string{"h2"}
 	config.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
 		current := config.Clone()

@@ -52,7 +52,10 @@ const (
 
 // Clients reach one API server.
 type Clients struct {
-	Typed     kubernetes.Interface
+	Typed kubernetes.Interface
+	// Identity is Typed without a bound of its own: whoever joins must not wait for
+	// what is written to objects, and package attest bounds what it asks.
+	Identity  kubernetes.Interface
 	Dynamic   dynamic.Interface
 	Metadata  metadata.Interface
 	Discovery discovery.DiscoveryInterface
@@ -83,7 +86,13 @@ func Connect(o Options) (Clients, error) {
 	if err != nil {
 		return Clients{}, fmt.Errorf("kubernetes: %w", err)
 	}
-	return Clients{typed, dynamicClient, metadataClient, typed.Discovery()}, nil
+	unbounded := rest.CopyConfig(binary)
+	unbounded.QPS = -1
+	identity, err := kubernetes.NewForConfig(unbounded)
+	if err != nil {
+		return Clients{}, fmt.Errorf("kubernetes: %w", err)
+	}
+	return Clients{typed, identity, dynamicClient, metadataClient, typed.Discovery()}, nil
 }
 
 func config(kubeconfig string) (*rest.Config, error) {

@@ -26,7 +26,7 @@ func TestBlamedNamesAreWhole(t *testing.T) {
 func TestRefusalEndsWithTheResourceThatIsToBlame(t *testing.T) {
 	d := newDesk(t)
 	d.do(published{meshOf("a"), xds.Settings{Module: "00"}})
-	d.do(opened{"p#1", caller, time.Unix(0, 0)})
+	d.do(opened{"p#1", caller, time.Unix(0, 0), bearer{}})
 	for _, typeURL := range []string{xds.ClusterType, xds.EndpointType, xds.RouteType, xds.FilterType, xds.RuntimeType} {
 		d.answer(typeURL, "", d.waitingFor(typeURL)...)
 	}

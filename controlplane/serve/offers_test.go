@@ -126,7 +126,7 @@ func TestWhoComesBackIsOfferedAnew(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			d := newDesk(t)
 			d.do(published{meshOf("a"), xds.Settings{Module: "00"}})
-			d.do(opened{"p#1", caller, time.Unix(0, 77_000_000)})
+			d.do(opened{"p#1", caller, time.Unix(0, 77_000_000), bearer{}})
 			plain := d.filter()
 			d.do(brought{"p#1", xds.ClusterType, map[string]string{"a": "b"}})
 			d.do(brought{"p#1", xds.FilterType, brings})
@@ -137,7 +137,7 @@ func TestWhoComesBackIsOfferedAnew(t *testing.T) {
 	}
 	d := newDesk(t)
 	d.do(published{meshOf("a"), xds.Settings{Module: "00"}})
-	d.do(opened{"p#1", mesh.Name{Namespace: "shop", Name: "caller"}, time.Unix(0, 77_000_000)})
+	d.do(opened{"p#1", mesh.Name{Namespace: "shop", Name: "caller"}, time.Unix(0, 77_000_000), bearer{}})
 	plain := d.filter()
 	d.do(brought{"p#1", xds.FilterType, nil})
 	if !proto.Equal(d.filter(), plain) {

@@ -32,7 +32,7 @@ func TestAProxyThatReconnectsGoesOn(t *testing.T) {
 		if publishedFirst {
 			publish(meshOf("a"))
 		}
-		d.do(opened{"p#1", caller, time.Unix(0, 0)})
+		d.do(opened{"p#1", caller, time.Unix(0, 0), bearer{}})
 		for _, typeURL := range served() {
 			d.do(brought{"p#1", typeURL, versions(t, had, typeURL)})
 		}
@@ -58,7 +58,7 @@ func TestAProxyThatReconnectsGoesOn(t *testing.T) {
 func TestWhatIsOldIsWaitedFor(t *testing.T) {
 	d := newDesk(t)
 	d.do(published{meshOf("a", "b"), xds.Settings{Module: "00"}})
-	d.do(opened{"p#1", caller, time.Unix(0, 0)})
+	d.do(opened{"p#1", caller, time.Unix(0, 0), bearer{}})
 	for _, typeURL := range served() {
 		d.do(brought{"p#1", typeURL, versions(t, xds.Build(meshOf("a"), caller, xds.Settings{Module: "00"}), typeURL)})
 	}

@@ -20,6 +20,8 @@ import (
 type state struct {
 	// mesh builds what proxies should have; nil until something is published.
 	mesh *xds.Mesh
+	// snapshot is what mesh builds from.
+	snapshot *mesh.Snapshot
 	// module is the digest that what mesh builds names.
 	module  string
 	streams map[string]*stream
@@ -34,7 +36,13 @@ type state struct {
 
 // stream is one proxy's stream. A proxy that reconnects is a new one.
 type stream struct {
-	proxy   mesh.Name
+	proxy mesh.Name
+	// bearer is what else the certificate says, and how the stream is ended.
+	bearer bearer
+	// known: the mesh had this proxy's workload at some time of this stream.
+	known bool
+	// barred: nothing more is sent; the stream is ending.
+	barred  bool
 	since   time.Time
 	current xds.Resources
 	desired xds.Resources
@@ -80,6 +88,7 @@ type published struct {
 }
 
 func (e published) apply(ctx context.Context, s *state) error {
+	s.snapshot = e.snapshot
 	s.mesh, s.module = xds.Prepare(e.snapshot, e.settings, s.mesh), e.settings.Module
 	keys := slices.Sorted(maps.Keys(s.streams))
 	for _, key := range keys {
@@ -97,14 +106,15 @@ func (e published) apply(ctx context.Context, s *state) error {
 }
 
 type opened struct {
-	key   string
-	proxy mesh.Name
-	at    time.Time
+	key    string
+	proxy  mesh.Name
+	at     time.Time
+	bearer bearer
 }
 
 func (e opened) apply(ctx context.Context, s *state) error {
 	s.streams[e.key] = &stream{
-		proxy: e.proxy, since: e.at, sent: map[string][]delivery{}, refusals: map[string][]Refusal{},
+		proxy: e.proxy, bearer: e.bearer, since: e.at, sent: map[string][]delivery{}, refusals: map[string][]Refusal{},
 	}
 	if s.mesh == nil {
 		return nil
@@ -221,6 +231,9 @@ func (st *stream) accept(typeURL string, names []string) {
 // aim sets what a stream should have in the end.
 func (s *state) aim(key string) {
 	st := s.streams[key]
+	if st.barred = st.barred || s.bars(st); st.barred {
+		return
+	}
 	st.desired = s.mesh.Build(st.proxy)
 	st.number()
 	st.held = false
@@ -231,6 +244,9 @@ func (s *state) aim(key string) {
 // cluster.
 func (s *state) pursue(ctx context.Context, key string) error {
 	st := s.streams[key]
+	if st.barred {
+		return nil
+	}
 	if st.current == nil {
 		st.current, st.reached = st.desired, true
 		st.waiting = changed(nil, st.desired)
@@ -253,7 +269,7 @@ func (s *state) pursue(ctx context.Context, key string) error {
 // advance takes the steps that nothing stands in the way of.
 func (s *state) advance(ctx context.Context, key string) error {
 	st := s.streams[key]
-	for !st.held && !st.isWaiting() && !st.reached {
+	for !st.barred && !st.held && !st.isWaiting() && !st.reached {
 		step := next(st.current, st.desired)
 		st.waiting = changed(st.current, step)
 		st.current = step

@@ -114,7 +114,7 @@ func (d *desk) settle() {
 
 func open(d *desk, s *mesh.Snapshot) {
 	d.do(published{s, xds.Settings{Module: "00"}})
-	d.do(opened{"p#1", caller, time.Unix(0, 0)})
+	d.do(opened{"p#1", caller, time.Unix(0, 0), bearer{}})
 	d.settle()
 }
 
@@ -193,7 +193,7 @@ func TestAnswerToAnOlderResponseCountsForNothing(t *testing.T) {
 func TestUnknownWorkloadGetsNothing(t *testing.T) {
 	d := newDesk(t)
 	d.do(published{&mesh.Snapshot{TrustDomain: "test"}, xds.Settings{Module: "00"}})
-	d.do(opened{"p#1", caller, time.Unix(0, 0)})
+	d.do(opened{"p#1", caller, time.Unix(0, 0), bearer{}})
 	for typeURL, byName := range d.last() {
 		if len(byName) > 0 {
 			t.Errorf("%s: %v", typeURL, byName)
@@ -206,7 +206,7 @@ func TestUnknownWorkloadGetsNothing(t *testing.T) {
 func TestTwoResponsesOfOneTypeAreBothAnswered(t *testing.T) {
 	d := newDesk(t)
 	d.do(published{meshOf("a"), xds.Settings{Module: "00"}})
-	d.do(opened{"p#1", caller, time.Unix(0, 0)})
+	d.do(opened{"p#1", caller, time.Unix(0, 0), bearer{}})
 	for _, typeURL := range []string{xds.ClusterType, xds.EndpointType, xds.ListenerType, xds.RouteType, xds.RuntimeType} {
 		d.answer(typeURL, "", d.waitingFor(typeURL)...)
 	}
@@ -232,7 +232,7 @@ func TestTwoResponsesOfOneTypeAreBothAnswered(t *testing.T) {
 func TestAFilterThatIsGoneIsNotWaitedFor(t *testing.T) {
 	d := newDesk(t)
 	d.do(published{meshOf("a"), xds.Settings{Module: "00"}})
-	d.do(opened{"p#1", caller, time.Unix(0, 0)})
+	d.do(opened{"p#1", caller, time.Unix(0, 0), bearer{}})
 	portless := meshOf("b")
 	portless.Workloads[0].Ports = nil
 	d.do(published{portless, xds.Settings{Module: "00"}})

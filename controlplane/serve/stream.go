@@ -68,7 +68,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener, config *tls.Config, 
 // intercept says who is on a stream, and ends the stream when the certificate
 // that opened it ends.
 func (s *Server) intercept(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
-	proxy, expires, err := authenticate(ss.Context())
+	proxy, by, expires, err := authenticate(ss.Context())
 	if err != nil {
 		s.tell.Warn(s.log, time.Now(), "a proxy was refused", "cause", err)
 		return status.Error(codes.PermissionDenied, "not a workload of this mesh")
@@ -80,6 +80,7 @@ func (s *Server) intercept(srv any, ss grpc.ServerStream, info *grpc.StreamServe
 	}
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
+	by.end = end
 	if err := s.guests.open(ctx, proxy); err != nil {
 		return err
 	}
@@ -87,7 +88,7 @@ func (s *Server) intercept(srv any, ss grpc.ServerStream, info *grpc.StreamServe
 	defer leave()
 	t := &tap{ServerStream: ss, ctx: ctx, server: s, proxy: proxy, visit: v, key: s.key(proxy), refused: make(chan error, 1)}
 	defer t.unanswered.end()
-	if err := s.send(ctx, opened{t.key, proxy, time.Now()}); err != nil {
+	if err := s.send(ctx, opened{t.key, proxy, time.Now(), by}); err != nil {
 		return err
 	}
 	defer s.forget(t.key)
@@ -147,26 +148,26 @@ func (s *Server) forget(key string) {
 	}
 }
 
-// authenticate reads the proxy's name from the label that the mesh's authority
-// signed into its certificate.
-func authenticate(ctx context.Context) (mesh.Name, time.Time, error) {
+// authenticate reads the proxy's name and kind from the label, and its account
+// from the SPIFFE ID, that the mesh's authority signed into its certificate.
+func authenticate(ctx context.Context) (proxy mesh.Name, by bearer, expires time.Time, err error) {
 	p, ok := peer.FromContext(ctx)
 	if !ok {
-		return mesh.Name{}, time.Time{}, fmt.Errorf("no peer on the stream")
+		return proxy, by, expires, fmt.Errorf("no peer on the stream")
 	}
 	info, ok := p.AuthInfo.(credentials.TLSInfo)
 	if !ok || len(info.State.PeerCertificates) == 0 {
-		return mesh.Name{}, time.Time{}, fmt.Errorf("%s has no certificate", p.Addr)
+		return proxy, by, expires, fmt.Errorf("%s has no certificate", p.Addr)
 	}
 	leaf := info.State.PeerCertificates[0]
-	if len(leaf.DNSNames) != 1 {
-		return mesh.Name{}, time.Time{}, fmt.Errorf("the certificate of %s has %d DNS names instead of one label", p.Addr, len(leaf.DNSNames))
+	if len(leaf.DNSNames) != 1 || len(leaf.URIs) != 1 {
+		return proxy, by, expires, fmt.Errorf("the certificate of %s has %d DNS names and %d URIs instead of one label and one SPIFFE ID", p.Addr, len(leaf.DNSNames), len(leaf.URIs))
 	}
 	label, ok := identity.ParseLabel(leaf.DNSNames[0])
 	if !ok {
-		return mesh.Name{}, time.Time{}, fmt.Errorf("the certificate of %s has the DNS name %q, which is no workload's label", p.Addr, leaf.DNSNames[0])
+		return proxy, by, expires, fmt.Errorf("the certificate of %s has the DNS name %q, which is no workload's label", p.Addr, leaf.DNSNames[0])
 	}
-	return mesh.Name{Namespace: label.Namespace, Name: label.Name}, leaf.NotAfter, nil
+	return mesh.Name{Namespace: label.Namespace, Name: label.Name}, bearer{account: leaf.URIs[0].String(), kind: label.Kind}, leaf.NotAfter, nil
 }
 
 // tap is a stream whose messages the loop hears of.

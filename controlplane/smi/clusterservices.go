@@ -130,14 +130,7 @@ func (r *resolver) unprotected(o mesh.Object, found standing) {
 	if found.outside == 0 {
 		return
 	}
-	r.inert(o, "spec.selector", fmt.Sprintf("%s of the service no sidecar, %s among them; callers with a sidecar do not reach them.",
-		mesh.Counted(found.outside, "endpoint", "endpoints")+" "+hasOrHave(found.outside), found.first),
+	count := mesh.Counted(found.outside, "endpoint of the service has", "endpoints of the service have")
+	r.inert(o, "spec.selector", fmt.Sprintf("%s no sidecar, %s among them; callers with a sidecar do not reach them.", count, found.first),
 		"Restart those pods so that they get a sidecar, or take them out of the service.")
-}
-
-func hasOrHave(n int) string {
-	if n == 1 {
-		return "has"
-	}
-	return "have"
 }

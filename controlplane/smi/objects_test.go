@@ -10,6 +10,7 @@ import (
 	specs "github.com/servicemeshinterface/smi-sdk-go/pkg/apis/specs/v1alpha4"
 	split "github.com/servicemeshinterface/smi-sdk-go/pkg/apis/split/v1alpha4"
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	kyaml "sigs.k8s.io/yaml"
 
 	"github.com/wasmesh/wasmesh/controlplane/apis/v1alpha1"
@@ -44,6 +45,12 @@ func objects(t *testing.T, manifests string) smi.Objects {
 			out.TrafficSplits = append(out.TrafficSplits, decode[split.TrafficSplit](t, doc))
 		case smi.KindWorkload:
 			out.Workloads = append(out.Workloads, decode[v1alpha1.Workload](t, doc))
+		case smi.KindNamespace:
+			out.Namespaces = append(out.Namespaces, decode[corev1.Namespace](t, doc))
+		case smi.KindPod:
+			out.Pods = append(out.Pods, decode[corev1.Pod](t, doc))
+		case "EndpointSlice":
+			out.EndpointSlices = append(out.EndpointSlices, decode[discoveryv1.EndpointSlice](t, doc))
 		case "":
 		default:
 			t.Fatalf("kind %q", header.Kind)

@@ -2,6 +2,7 @@ package xds
 
 import (
 	"net/netip"
+	"strconv"
 
 	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
@@ -54,7 +55,7 @@ func (b *builder) capture() {
 func (b *builder) capturedOutbound() *listenerv3.Listener {
 	l := redirected(outboundName, corev3.TrafficDirection_OUTBOUND)
 	setAddresses(l, b.eachFamily("127.0.0.1", "::1"), outboundPort)
-	l.FilterChains = []*listenerv3.FilterChain{b.loop(outboundPort)}
+	l.FilterChains = []*listenerv3.FilterChain{b.loop(outboundPort), b.loop(inboundPort)}
 	l.DefaultFilterChain = &listenerv3.FilterChain{
 		Name: "elsewhere", Filters: []*listenerv3.Filter{networkFilter(tcpProxyName, toCluster(passThrough))},
 	}
@@ -67,7 +68,7 @@ func (b *builder) capturedOutbound() *listenerv3.Listener {
 func (b *builder) capturedInbound() *listenerv3.Listener {
 	l := redirected(inboundName, corev3.TrafficDirection_INBOUND)
 	setAddresses(l, b.eachFamily("0.0.0.0", "::"), inboundPort)
-	l.FilterChains = []*listenerv3.FilterChain{b.loop(inboundPort)}
+	l.FilterChains = []*listenerv3.FilterChain{b.loop(inboundPort), b.loop(outboundPort)}
 	l.DefaultFilterChain = &listenerv3.FilterChain{Name: "unknown", Filters: []*listenerv3.Filter{hangUp()}}
 	if b.workload.Grace {
 		l.FilterChains = append(l.FilterChains, &listenerv3.FilterChain{
@@ -90,12 +91,12 @@ func redirected(name string, direction corev3.TrafficDirection) *listenerv3.List
 	}
 }
 
-// loop closes connections that were dialled to the listener itself, and would be
-// passed on to it without end.
+// loop closes connections that were dialled to one of the two listeners itself,
+// and would be passed on to it without end.
 func (b *builder) loop(port uint32) *listenerv3.FilterChain {
 	own := append(exactly(b.workload.Addresses), cidr("127.0.0.0", 8), cidr("::1", 128))
 	return &listenerv3.FilterChain{
-		Name:             "loop",
+		Name:             "loop|" + strconv.Itoa(int(port)),
 		FilterChainMatch: &listenerv3.FilterChainMatch{DestinationPort: wrapperspb.UInt32(port), PrefixRanges: own},
 		Filters:          []*listenerv3.Filter{hangUp()},
 	}

@@ -29,7 +29,8 @@ func (b *builder) outbound() {
 		for _, port := range service.Ports {
 			name := OutboundName(service.Name, port.Port)
 			standing := b.mesh.scope.Reach(b.workload.ServiceAccount, service.Name, port)
-			for _, d := range b.doors(service, port) {
+			doors := b.doors(service, port)
+			for _, d := range doors {
 				switch {
 				case !port.Protocol.Opaque():
 					b.listener(service, port, d)
@@ -39,7 +40,8 @@ func (b *builder) outbound() {
 					b.add(ListenerType, d.name, b.closed(service, port, d, standing))
 				}
 			}
-			if !port.Protocol.Opaque() {
+			// A proxy never asks for routes that no listener of its names.
+			if len(doors) > 0 && !port.Protocol.Opaque() {
 				b.outboundRoute(service, port, name, standing)
 			}
 			if standing.Open {

@@ -68,6 +68,23 @@ func apply(t *testing.T, namespace, manifests string) {
 	}
 }
 
+// applyAll applies manifests that name their namespaces.
+func applyAll(t *testing.T, manifests string) {
+	t.Helper()
+	if out, err := kube.Kubectl(t.Context(), manifests, "apply", "-f", "-"); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+}
+
+func kubectl(t *testing.T, args ...string) string {
+	t.Helper()
+	out, err := kube.Kubectl(t.Context(), "", args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
 // await repeats what has to come true.
 func await(t *testing.T, what string, limit time.Duration, probe func() error) {
 	t.Helper()
@@ -135,11 +152,17 @@ func call(ctx context.Context, p corev1.Pod, container string, args ...string) s
 	return strings.TrimSpace(out)
 }
 
-// expect waits until a call is answered with that status.
+// expect waits until a call of the container app is answered with that status.
 func expect(t *testing.T, status string, p corev1.Pod, args ...string) {
 	t.Helper()
-	await(t, strings.Join(args, " ")+" answers "+status, settleTimeout, func() error {
-		if answer := call(t.Context(), p, "app", args...); !strings.HasPrefix(answer, status+" ") {
+	expectFrom(t, p, "app", status, args...)
+}
+
+// expectFrom waits until a call of that container is answered with that status.
+func expectFrom(t *testing.T, p corev1.Pod, container, status string, args ...string) {
+	t.Helper()
+	await(t, p.Name+": "+strings.Join(args, " ")+" answers "+status, settleTimeout, func() error {
+		if answer := call(t.Context(), p, container, args...); !strings.HasPrefix(answer, status+" ") {
 			return fmt.Errorf("the answer is %s", answer)
 		}
 		return nil

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 
@@ -32,7 +31,7 @@ func TestMain(m *testing.M) {
 	code, err := 1, error(nil)
 	if cluster.Inside() {
 		code, err = inside(m)
-	} else if err = build(); err == nil {
+	} else if err = prepare(); err == nil {
 		code, err = cluster.Reenter()
 	}
 	if err != nil {
@@ -86,47 +85,4 @@ func toolsFolder() string {
 		return folder
 	}
 	return filepath.Join(root, ".tools/e2e")
-}
-
-// program gives the file of a program that build made.
-func program(name string) string {
-	path, err := filepath.Abs(filepath.Join(root, "bin/e2e", name))
-	if err != nil {
-		return name // no working directory: starting it will say so
-	}
-	return path
-}
-
-// build makes, statically, what runs in containers.
-func build() error {
-	for _, b := range []struct{ folder, target string }{
-		{".", "./shim"}, {".", "./app"},
-		{root, "."}, {root, "./injector/wasmesh-sidecar"}, {root, "./injector/wasmesh-redirect"}, {root, "./examples/bookstore/app"},
-	} {
-		name := filepath.Base(b.target)
-		switch {
-		case b.target == ".":
-			name = "wasmesh"
-		case b.folder == root && name == "app":
-			name = "bookstore-app"
-		}
-		if _, err := os.Stat(filepath.Join(b.folder, b.target)); err != nil {
-			continue // told by the first test that needs it
-		}
-		cmd := exec.Command("go", "build", "-o", program(name), b.target)
-		cmd.Dir, cmd.Stdout, cmd.Stderr = b.folder, os.Stdout, os.Stderr
-		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if err := cmd.Run(); err != nil {
-			return fmt.Errorf("build %s: %w", name, err)
-		}
-	}
-	return nil
-}
-
-// images says what the image names of manifests stand for.
-func images() agent.Images {
-	app := func(name string) agent.Image {
-		return agent.Image{Files: map[string]string{"/usr/local/bin/" + name: program(name)}, Entrypoint: []string{name}, User: 1000}
-	}
-	return agent.Images{"app": app("app"), "bookstore-app": app("bookstore-app")}
 }
