@@ -96,7 +96,7 @@ func (s *server) roots(namespace string) string {
 
 func TestReplicas(t *testing.T) {
 	s := start(t)
-	s.apply(roles)
+	s.roles()
 	s.apply(definitions())
 	s.kubectl("", "wait", "--for=condition=Established", "crd", "--all")
 	s.apply(bookstore)

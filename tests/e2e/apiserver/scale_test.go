@@ -186,7 +186,7 @@ func rss(t *testing.T, cmd *exec.Cmd, field string) int {
 // which is connected. More pods: -args -pods 5000.
 func TestScale(t *testing.T) {
 	s := start(t)
-	s.apply(roles)
+	s.roles()
 	s.apply(definitions())
 	s.kubectl("", "wait", "--for=condition=Established", "crd", "--all")
 	s.apply(bookstore)
