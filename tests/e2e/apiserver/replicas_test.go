@@ -95,14 +95,17 @@ func (s *server) roots(namespace string) string {
 }
 
 func TestReplicas(t *testing.T) {
+	t.Parallel() // they wait, mostly
 	s := start(t)
 	s.roles()
 	s.apply(definitions())
 	s.kubectl("", "wait", "--for=condition=Established", "crd", "--all")
 	s.apply(bookstore)
 	path := program(t)
-	replicas := []*replica{s.replica(path, "one", "127.188.0.2"), s.replica(path, "two", "127.188.0.3")}
-	for _, r := range replicas {
+	var replicas []*replica
+	for name, at := range map[string]string{"one": "127.188.0.2", "two": "127.188.0.3"} {
+		r := s.replica(path, name, at)
+		replicas = append(replicas, r)
 		eventually(t, 30*time.Second, r.name+" is ready", func() bool { return r.is("/ready") })
 	}
 	t.Run("status", func(t *testing.T) { tellStatus(t, s, path, replicas[0]) })

@@ -92,6 +92,7 @@ func target(o smi.Objects, name string) bool {
 }
 
 func TestSource(t *testing.T) {
+	t.Parallel() // they wait, mostly
 	s := start(t)
 	s.roles()
 	s.apply(definition("access.smi-spec.io", "TrafficTarget", "traffictargets", "Namespaced", false, "v1alpha3"))
