@@ -126,18 +126,6 @@ func (s *Source) supplyOf(kind string) *supply {
 	return nil
 }
 
-// Pods lists the pods that have a sidecar and are not over, sorted.
-func (s *Source) Pods() []mesh.Name {
-	var out []mesh.Name
-	s.supplyOf(smi.KindPod).shelf.each(func(name mesh.Name, i item) {
-		if phase := i.value.(*corev1.Pod).Status.Phase; phase != corev1.PodSucceeded && phase != corev1.PodFailed {
-			out = append(out, name)
-		}
-	})
-	slices.SortFunc(out, mesh.Name.Compare)
-	return out
-}
-
 // reference is how others name an object that is known, such as an event.
 func (s *Source) reference(o mesh.Object) (corev1.ObjectReference, bool) {
 	p := s.supplyOf(o.Kind)

@@ -39,47 +39,6 @@ func definitions() string {
 		definition("wasmesh.io", "Workload", "workloads", "Namespaced", true, "v1alpha1")
 }
 
-// roles are all that the control plane may do, as its chart gives it.
-const roles = `---
-apiVersion: v1
-kind: Namespace
-metadata: {name: wasmesh-system}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRole
-metadata: {name: wasmesh-controlplane}
-rules:
-- {apiGroups: [""], resources: [services, pods, serviceaccounts, namespaces], verbs: [list, watch]}
-- {apiGroups: [discovery.k8s.io], resources: [endpointslices], verbs: [list, watch]}
-- {apiGroups: [access.smi-spec.io], resources: [traffictargets], verbs: [list, watch]}
-- {apiGroups: [specs.smi-spec.io], resources: [httproutegroups, tcproutes, udproutes], verbs: [list, watch]}
-- {apiGroups: [split.smi-spec.io], resources: [trafficsplits], verbs: [list, watch]}
-- {apiGroups: [wasmesh.io], resources: [wasmfilters, workloads], verbs: [list, watch]}
-- {apiGroups: [wasmesh.io], resources: [wasmfilters/status, workloads/status], verbs: [patch]}
-- {apiGroups: [""], resources: [events], verbs: [create, patch]}
-- {apiGroups: [rbac.authorization.k8s.io], resources: [clusterroles], resourceNames: [wasmesh-controlplane], verbs: [get]}
-- {apiGroups: [""], resources: [configmaps], resourceNames: [wasmesh-roots], verbs: [create, list, watch, patch]}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRoleBinding
-metadata: {name: wasmesh-controlplane}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: wasmesh-controlplane}
-subjects: [{kind: ServiceAccount, name: wasmesh-controlplane, namespace: wasmesh-system}]
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: Role
-metadata: {name: wasmesh-controlplane, namespace: wasmesh-system}
-rules:
-- {apiGroups: [coordination.k8s.io], resources: [leases], verbs: [create]}
-- {apiGroups: [coordination.k8s.io], resources: [leases], resourceNames: [wasmesh-controlplane], verbs: [get, update]}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: RoleBinding
-metadata: {name: wasmesh-controlplane, namespace: wasmesh-system}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: wasmesh-controlplane}
-subjects: [{kind: ServiceAccount, name: wasmesh-controlplane, namespace: wasmesh-system}]
-`
-
 // bookstore is a small mesh: a namespace that opted in, two accounts, a service
 // and who may call it.
 const bookstore = `---

@@ -149,6 +149,19 @@ func (s *server) apply(manifests string) {
 	s.kubectl(manifests, "apply", "--validate=false", "-f", "-")
 }
 
+// roles gives the control plane what its chart gives it, and no more.
+func (s *server) roles() {
+	s.t.Helper()
+	s.kubectl("", "create", "namespace", "wasmesh-system")
+	template := exec.Command(s.tools.Helm, "template", "wasmesh", filepath.Join("..", "..", "..", "charts", "wasmesh"), "--namespace", "wasmesh-system",
+		"--show-only", "templates/rbac.yaml", "--show-only", "templates/state.yaml")
+	out, err := template.Output()
+	if err != nil {
+		s.t.Fatalf("helm template: %v", err)
+	}
+	s.apply(string(out))
+}
+
 func (s *server) kubeconfig(who string) string { return filepath.Join(s.dir, who+".kubeconfig") }
 
 func (s *server) write(name, text string) {

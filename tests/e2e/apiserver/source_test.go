@@ -92,8 +92,9 @@ func target(o smi.Objects, name string) bool {
 }
 
 func TestSource(t *testing.T) {
+	t.Parallel() // they wait, mostly
 	s := start(t)
-	s.apply(roles)
+	s.roles()
 	s.apply(definition("access.smi-spec.io", "TrafficTarget", "traffictargets", "Namespaced", false, "v1alpha3"))
 	s.kubectl("", "wait", "--for=condition=Established", "crd", "--all")
 	r := read(t, s)
