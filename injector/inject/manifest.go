@@ -119,8 +119,22 @@ func within(object []byte, path []string, ns Namespace, s Settings) ([]byte, Rep
 	if err != nil {
 		return nil, r, err
 	}
+	if len(ops) > 0 {
+		ops = slices.Concat(present(inner, root), ops)
+	}
 	changed, err := Apply(object, ops)
 	return changed, r, err
+}
+
+// present makes the metadata that a template may lack, and a pod in Go never does.
+func present(pod json.RawMessage, root string) []Operation {
+	var fields struct {
+		Metadata map[string]any `json:"metadata"`
+	}
+	if err := json.Unmarshal(pod, &fields); err != nil || fields.Metadata != nil {
+		return nil
+	}
+	return []Operation{{"add", root + "/metadata", map[string]any{}}}
 }
 
 // Apply makes the steps on a JSON document.
