@@ -38,8 +38,8 @@ const usage = `wasmesh - a service mesh whose policies are Go code, run as Wasm 
   wasmesh hosts -f DIR --proxy ns/name          print where an application dials services
   wasmesh controlplane --source DIR             serve a folder of manifests to sidecars
   wasmesh controlplane --kubernetes             serve a cluster to sidecars
-  wasmesh injector                              give pods their sidecars when they are created
-  wasmesh inject -f FILE                        put sidecars into manifests instead
+  wasmesh injector                              put sidecars into the pods of a cluster
+  wasmesh inject -f FILE [-o yaml|json]         put them into manifests
   wasmesh token create --state DIR --workload ns/name
                                                 make a one-time token with which a sidecar joins
   wasmesh ca rotate start|switch|finish|status  replace the root, in three steps that cut nobody off
@@ -63,7 +63,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	commands := map[string]command{
 		"demo": runDemo, "check": runCheck, "explain": runExplain, "xds": runXDS, "hosts": runHosts,
 		"controlplane": runControlPlane, "token": runToken, "ca": runCA, "status": runStatus, "suggest": runSuggest, "envoy": runEnvoy,
-		"module": runModule, "injector": runInjector, "inject": runInject, inspect.Argument: runInspection,
+		"inject": runInject, "injector": runInjector,
+		"module": runModule, inspect.Argument: runInspection,
 	}
 	if len(args) == 0 {
 		fmt.Fprint(stderr, usage)

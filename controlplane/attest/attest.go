@@ -29,8 +29,8 @@ import (
 // product accepts is none of ours, and ours are good nowhere else.
 const Audience = "wasmesh.io"
 
-// sidecarContainer is what the injector adds.
-const sidecarContainer = "wasmesh-sidecar"
+// SidecarContainer is what the injector adds.
+const SidecarContainer = "wasmesh-sidecar"
 
 const (
 	// maxReviews bounds what all callers together ask of the API server at a time:
@@ -171,7 +171,7 @@ func (b binding) check(pod *corev1.Pod) error {
 	if account == "" {
 		account = "default"
 	}
-	sidecar := slices.ContainsFunc(pod.Spec.InitContainers, func(c corev1.Container) bool { return c.Name == sidecarContainer })
+	sidecar := slices.ContainsFunc(pod.Spec.InitContainers, func(c corev1.Container) bool { return c.Name == SidecarContainer })
 	switch {
 	case string(pod.UID) != b.uid:
 		return refuse("pod %s was replaced by another of its name", b.pod)
@@ -182,7 +182,7 @@ func (b binding) check(pod *corev1.Pod) error {
 	case account != b.account.Name:
 		return refuse("pod %s runs as service account %q, and the token is of %s", b.pod, account, b.account)
 	case pod.Labels[smi.SidecarLabel] != smi.SidecarInjected || !sidecar:
-		return refuse("pod %s has no sidecar: it needs the label %s=%s and the container %s, which the injector adds", b.pod, smi.SidecarLabel, smi.SidecarInjected, sidecarContainer)
+		return refuse("pod %s has no sidecar: it needs the label %s=%s and the container %s, which the injector adds", b.pod, smi.SidecarLabel, smi.SidecarInjected, SidecarContainer)
 	}
 	return nil
 }

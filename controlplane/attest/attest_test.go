@@ -118,7 +118,7 @@ func pod() *corev1.Pod {
 	return &corev1.Pod{
 		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"},
 		ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "web-0", UID: "u-1", Labels: map[string]string{smi.SidecarLabel: smi.SidecarInjected}},
-		Spec:       corev1.PodSpec{ServiceAccountName: "web", InitContainers: []corev1.Container{{Name: sidecarContainer}}},
+		Spec:       corev1.PodSpec{ServiceAccountName: "web", InitContainers: []corev1.Container{{Name: SidecarContainer}}},
 		Status:     corev1.PodStatus{Phase: corev1.PodPending},
 	}
 }

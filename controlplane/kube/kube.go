@@ -43,9 +43,6 @@ const (
 	RootsConfigMap = "wasmesh-roots"
 	// RootsKey is its key.
 	RootsKey = "roots.pem"
-	// InjectLabel, with value InjectEnabled, opts a namespace in.
-	InjectLabel   = "wasmesh.io/inject"
-	InjectEnabled = "enabled"
 	// fieldManager is whose fields ours are.
 	fieldManager = "wasmesh-controlplane"
 )

@@ -149,7 +149,7 @@ func (s *Source) reloaded() map[mesh.Object]int64 {
 func (s *Source) optedIn() []string {
 	var out []string
 	s.supplyOf(smi.KindNamespace).shelf.each(func(name mesh.Name, i item) {
-		if i.value.GetLabels()[InjectLabel] == InjectEnabled && i.value.GetDeletionTimestamp() == nil {
+		if i.value.GetLabels()[smi.InjectLabel] == smi.InjectEnabled && i.value.GetDeletionTimestamp() == nil {
 			out = append(out, name.Name)
 		}
 	})

@@ -1,120 +1,105 @@
 package inject
 
 import (
+	"fmt"
 	"strconv"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/wasmesh/wasmesh/injector/redirect"
 )
 
-// The containers and volumes of the mesh in a pod.
 const (
-	RedirectContainer = "wasmesh-redirect"
-	SidecarContainer  = "wasmesh-sidecar"
-
-	tokenVolume = "wasmesh-token"
-	rootsVolume = "wasmesh-roots"
-	runVolume   = "wasmesh-run"
-
 	tokenFolder = "/var/run/secrets/wasmesh"
 	rootsFolder = "/var/run/wasmesh/roots"
 	runFolder   = "/run/wasmesh"
-
-	// Audience is whom the pod's token is for; nobody else takes it.
-	Audience = "wasmesh.io"
-	// RootsConfigMap holds the roots of the mesh in each opted-in namespace.
-	RootsConfigMap = "wasmesh-roots"
-	rootsKey       = "roots.pem"
-	// tokenLifetime in seconds; the node renews a token long before its end.
-	tokenLifetime = 3600
-	// startTime in seconds is how long a sidecar may wait for the control plane
-	// before it is started anew.
-	startTime = 600
+	// audience is whom the sidecar's token is for.
+	audience = "wasmesh.io"
+	// rootsObject is a ConfigMap of every namespace that opted in.
+	rootsObject = "wasmesh-roots"
+	rootsKey    = "roots.pem"
+	// tokenSeconds is the token's life; the kubelet renews it.
+	tokenSeconds = 3600
+	// podAddress names the variable that has the pod's address.
+	podAddress = "POD_IP"
 )
 
-// redirection is the container that sets up the pod's network and ends: the only
-// one with a capability.
-func redirection(s Settings, e exclusions) corev1.Container {
+// redirectContainer sets the rules up and ends. It is root because the kernel
+// gives a capability to nobody else, and has that one only.
+func redirectContainer(s Settings, exclusions []string) corev1.Container {
 	args := []string{
-		"--inbound-port=" + strconv.Itoa(redirect.InboundPort),
-		"--outbound-port=" + strconv.Itoa(redirect.OutboundPort),
-		"--proxy-uid=" + strconv.Itoa(redirect.ProxyUID),
+		"--inbound-port", strconv.Itoa(redirect.InboundPort), "--outbound-port", strconv.Itoa(redirect.OutboundPort),
+		"--proxy-uid", strconv.Itoa(redirect.ProxyUID),
 	}
-	security := restricted()
-	security.RunAsUser, security.RunAsGroup, security.RunAsNonRoot = new(int64), new(int64), new(bool)
+	security := restricted(0)
+	security.RunAsNonRoot = new(false)
 	security.Capabilities.Add = []corev1.Capability{"NET_ADMIN"}
+	few := corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("10m"), corev1.ResourceMemory: resource.MustParse("32Mi")}
 	return corev1.Container{
-		Name: RedirectContainer, Image: s.Image, ImagePullPolicy: s.PullPolicy,
-		Command: []string{"wasmesh-redirect"}, Args: append(args, e.args()...), SecurityContext: security,
+		Name: RedirectContainer, Image: s.Image, ImagePullPolicy: s.ImagePullPolicy,
+		Command: []string{"wasmesh-redirect"}, Args: append(args, exclusions...),
+		SecurityContext: security,
+		Resources:       corev1.ResourceRequirements{Requests: few, Limits: corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("32Mi")}},
 	}
 }
 
-// sidecarOf is the container that runs as long as the pod: Kubernetes starts it
-// before, and ends it after the application's.
-func sidecarOf(s Settings, probes appProbes) (corev1.Container, error) {
-	resources, err := s.resources()
-	if err != nil {
-		return corev1.Container{}, err
-	}
-	original, err := encode(probes)
-	if err != nil {
-		return corev1.Container{}, err
-	}
+// sidecarContainer runs as long as the pod: what follows it starts when it is
+// ready, and ends before it.
+func sidecarContainer(s Settings, probes Probes) (corev1.Container, error) {
+	host := "wasmesh-controlplane." + s.SystemNamespace + ".svc"
 	always := corev1.ContainerRestartPolicyAlways
-	ready := &corev1.HTTPGetAction{Path: "/ready", Port: intstr.FromInt32(redirect.HealthPort)}
-	return corev1.Container{
-		Name: SidecarContainer, Image: s.Image, ImagePullPolicy: s.PullPolicy, RestartPolicy: &always,
+	c := corev1.Container{
+		Name: SidecarContainer, Image: s.Image, ImagePullPolicy: s.ImagePullPolicy, RestartPolicy: &always,
 		Command: []string{"wasmesh-sidecar"},
 		Args: []string{
-			"--join-url=https://" + s.ControlPlane + ":15012", "--xds=" + s.ControlPlane + ":15010", "--registry=" + s.ControlPlane + ":15013",
-			"--token-file=" + tokenFolder + "/token", "--roots-file=" + rootsFolder + "/" + rootsKey,
-			"--state=" + runFolder + "/state", "--run=" + runFolder + "/run", "--envoy=/usr/local/bin/envoy", "--log-level=" + s.LogLevel,
-			"--health=:" + strconv.Itoa(redirect.HealthPort), "--probes=:" + strconv.Itoa(redirect.ProbesPort), probesFlag + original,
+			"--join-url", "https://" + host + ":15012", "--xds", host + ":15010", "--registry", host + ":15013",
+			"--token-file", tokenFolder + "/token", "--roots-file", rootsFolder + "/" + rootsKey,
+			"--state", runFolder + "/state", "--run", runFolder + "/run", "--envoy", "/usr/local/bin/envoy",
+			"--health", ":" + strconv.Itoa(redirect.HealthPort), "--probes", ":" + strconv.Itoa(redirect.ProbesPort),
+			"--concurrency", strconv.Itoa(s.Concurrency), "--log-level", s.LogLevel,
+			"--drain-time", fmt.Sprintf("%ds", s.DrainSeconds),
 		},
-		Env: []corev1.EnvVar{{Name: "POD_IP", ValueFrom: &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{APIVersion: "v1", FieldPath: "status.podIP"}}}},
+		Env: []corev1.EnvVar{{Name: podAddress, ValueFrom: &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{APIVersion: "v1", FieldPath: "status.podIP"}}}},
+		StartupProbe: &corev1.Probe{
+			ProbeHandler:  corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: "/ready", Port: intstr.FromInt32(redirect.HealthPort)}},
+			PeriodSeconds: 1, TimeoutSeconds: 3, FailureThreshold: int32(s.StartSeconds),
+		},
+		Resources:       *s.Resources.DeepCopy(),
+		SecurityContext: restricted(redirect.ProxyUID),
 		VolumeMounts: []corev1.VolumeMount{
-			{Name: tokenVolume, MountPath: tokenFolder, ReadOnly: true},
-			{Name: rootsVolume, MountPath: rootsFolder, ReadOnly: true},
-			{Name: runVolume, MountPath: runFolder},
+			{Name: TokenVolume, MountPath: tokenFolder, ReadOnly: true},
+			{Name: RootsVolume, MountPath: rootsFolder, ReadOnly: true},
+			{Name: RunVolume, MountPath: runFolder},
 		},
-		StartupProbe:    &corev1.Probe{ProbeHandler: corev1.ProbeHandler{HTTPGet: ready}, PeriodSeconds: 1, TimeoutSeconds: 1, SuccessThreshold: 1, FailureThreshold: startTime},
-		ReadinessProbe:  &corev1.Probe{ProbeHandler: corev1.ProbeHandler{HTTPGet: ready}, PeriodSeconds: 5, TimeoutSeconds: 3, SuccessThreshold: 1, FailureThreshold: 2},
-		Resources:       resources,
-		SecurityContext: unprivileged(),
-	}, nil
+	}
+	return c, setProbes(&c, probes)
 }
 
-// restricted is what Pod Security's level of that name asks of a container.
-func restricted() *corev1.SecurityContext {
-	yes, no := true, false
+// restricted fits the Pod Security level of that name, unless the user is root.
+func restricted(user int64) *corev1.SecurityContext {
 	return &corev1.SecurityContext{
-		AllowPrivilegeEscalation: &no, Privileged: &no, ReadOnlyRootFilesystem: &yes,
+		RunAsUser: &user, RunAsGroup: &user, RunAsNonRoot: new(true),
+		AllowPrivilegeEscalation: new(false), Privileged: new(false), ReadOnlyRootFilesystem: new(true),
 		Capabilities:   &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
 		SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
 	}
 }
 
-// unprivileged runs as the user whose connections are not redirected.
-func unprivileged() *corev1.SecurityContext {
-	yes, uid := true, int64(redirect.ProxyUID)
-	security := restricted()
-	security.RunAsNonRoot, security.RunAsUser, security.RunAsGroup = &yes, &uid, &uid
-	return security
-}
-
-// volumes are what the sidecar reads and where it writes: memory, as its key must
-// not touch a disk.
 func volumes() []corev1.Volume {
-	lifetime := int64(tokenLifetime)
 	return []corev1.Volume{
-		{Name: tokenVolume, VolumeSource: corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{Sources: []corev1.VolumeProjection{{
-			ServiceAccountToken: &corev1.ServiceAccountTokenProjection{Audience: Audience, ExpirationSeconds: &lifetime, Path: "token"},
-		}}}}},
-		{Name: rootsVolume, VolumeSource: corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{
-			LocalObjectReference: corev1.LocalObjectReference{Name: RootsConfigMap},
+		{Name: TokenVolume, VolumeSource: corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{
+			Sources: []corev1.VolumeProjection{{ServiceAccountToken: &corev1.ServiceAccountTokenProjection{
+				Audience: audience, ExpirationSeconds: new(int64(tokenSeconds)), Path: "token",
+			}}},
 		}}},
-		{Name: runVolume, VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{Medium: corev1.StorageMediumMemory}}},
+		{Name: RootsVolume, VolumeSource: corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{
+			LocalObjectReference: corev1.LocalObjectReference{Name: rootsObject},
+		}}},
+		// In memory, for the key never touches a disk.
+		{Name: RunVolume, VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{
+			Medium: corev1.StorageMediumMemory, SizeLimit: resource.NewQuantity(128<<20, resource.BinarySI),
+		}}},
 	}
 }

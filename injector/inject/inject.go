@@ -1,163 +1,206 @@
-// Package inject puts a sidecar into a pod: pod in, pod and report out.
+// Package inject puts the sidecar into a pod: the pod, its namespace and the
+// settings in, the new pod and a report of what was done out.
 //
-// It is pure, and it is the only place that knows what an injected pod looks
-// like: the webhook and `wasmesh inject` both call it. It never changes the pod
-// it is given, never guesses at an annotation that it cannot read, and never
-// touches a container of the application but for its probes.
+// It is pure, and the same for the webhook and for a file on a laptop. A pod
+// that opted in either gets all of the sidecar or is refused with a reason: it
+// never gets a part, never starts without where it should have one, and what the
+// package does not know of a pod is never changed.
 package inject
 
 import (
+	"encoding/json"
 	"fmt"
-	"maps"
-	"slices"
-	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 )
 
-// What marks namespaces and pods.
+// What people and programs read on pods.
 const (
-	// NamespaceLabel, with the value Enabled, opts a namespace in.
-	NamespaceLabel = "wasmesh.io/inject"
-	// Annotation, with the value Disabled, opts a pod out.
+	// Annotation of a pod, with value Disabled, leaves it out of the mesh.
+	// A namespace opts in by a label of the same name with value Enabled.
 	Annotation = "wasmesh.io/inject"
 	Enabled    = "enabled"
 	Disabled   = "disabled"
-
-	// SidecarLabel, with the value SidecarInjected, is on pods that have a sidecar.
-	SidecarLabel    = "wasmesh.io/sidecar"
-	SidecarInjected = "injected"
-	// ReportAnnotation holds the Report, as JSON.
+	// Label, with value Injected, is on pods that have a sidecar.
+	Label    = "wasmesh.io/sidecar"
+	Injected = "injected"
+	// ReportAnnotation tells, in JSON, what was done to the pod.
 	ReportAnnotation = "wasmesh.io/injection"
 )
 
-// Report says what was done to a pod.
-type Report struct {
-	// Injected is false for a pod that was left as it was; Reason says why.
-	Injected bool   `json:"injected"`
-	Reason   string `json:"reason,omitempty"`
-	// Version is that of the sidecar's image.
-	Image string `json:"image,omitempty"`
-	// Notes say what the owner of the pod may want to know.
-	Notes []string `json:"notes,omitempty"`
+// Annotations of a pod that leave connections to it and from it outside of the
+// mesh: lists with commas. No policy holds there.
+const (
+	ExcludeInboundPorts  = "wasmesh.io/exclude-inbound-ports"
+	ExcludeOutboundPorts = "wasmesh.io/exclude-outbound-ports"
+	ExcludeOutboundCIDRs = "wasmesh.io/exclude-outbound-cidrs"
+	ExcludeUIDs          = "wasmesh.io/exclude-uids"
+)
+
+// Names of what is added.
+const (
+	RedirectContainer = "wasmesh-redirect"
+	SidecarContainer  = "wasmesh-sidecar"
+	TokenVolume       = "wasmesh-token"
+	RootsVolume       = "wasmesh-roots"
+	RunVolume         = "wasmesh-run"
+)
+
+// Outcome is what became of a pod.
+type Outcome string
+
+// The three outcomes. A pod that is left alone is as it was, and allowed.
+const (
+	Done      Outcome = "injected"
+	LeftAlone Outcome = "left alone"
+	Refused   Outcome = "refused"
+)
+
+// Namespace is where the pod is to run.
+type Namespace struct {
+	Name string
+	// Joined: it opted in.
+	Joined bool
 }
 
-// Pod returns the pod with a sidecar, or the very same pod and a reason. An error
-// names what in the pod cannot work, and what to try; such a pod must not start.
-// To inject twice is to inject once.
-func Pod(pod *corev1.Pod, s Settings) (*corev1.Pod, Report, error) {
-	wanted, err := asked(pod)
-	if err != nil {
-		return nil, Report{}, err
-	}
-	if reason := leftAlone(pod, wanted); reason != "" {
-		return pod, Report{Reason: reason}, nil
+// Report tells what became of a pod, and why.
+type Report struct {
+	Outcome Outcome `json:"-"`
+	// Reason says why a pod was left alone or refused.
+	Reason string `json:"-"`
+	// Version is that of the mesh that injected.
+	Version string `json:"version"`
+	// Containers are those that were added.
+	Containers []string `json:"containers"`
+	// Probes are those that the sidecar performs, as container/kind.
+	Probes []string `json:"probes,omitempty"`
+	// Warnings are what works, but perhaps not as meant.
+	Warnings []string `json:"warnings,omitempty"`
+}
+
+// Pod returns the pod with its sidecar, or as it was if the report says so. What
+// it is given is not changed.
+func Pod(pod *corev1.Pod, ns Namespace, s Settings) (*corev1.Pod, Report) {
+	alone, err := reasonAgainst(pod, ns, s)
+	switch {
+	case err != nil:
+		return pod, Report{Outcome: Refused, Reason: err.Error()}
+	case alone != "":
+		return pod, Report{Outcome: LeftAlone, Reason: alone}
 	}
 	out := pod.DeepCopy()
-	known, err := takeOut(out)
+	if isInjected(pod) {
+		return again(pod, out)
+	}
+	r, err := fill(out, s)
 	if err != nil {
-		return nil, Report{}, err
+		return pod, Report{Outcome: Refused, Reason: err.Error()}
 	}
-	if err := refused(out); err != nil {
-		return nil, Report{}, err
-	}
-	exclusions, err := exclusionsOf(out)
-	if err != nil {
-		return nil, Report{}, err
-	}
-	probes, notes, err := redirectProbes(out, known)
-	if err != nil {
-		return nil, Report{}, err
-	}
-	report := Report{Injected: true, Image: s.Image, Notes: append(notes, exclusions.notes()...)}
-	if err := put(out, s, exclusions, probes, report); err != nil {
-		return nil, Report{}, err
-	}
-	return out, report, nil
+	return out, r
 }
 
-// asked reads the pod's own wish; the default is to inject.
-func asked(pod *corev1.Pod) (bool, error) {
-	switch v := pod.Annotations[Annotation]; v {
-	case "", Enabled:
-		return true, nil
-	case Disabled:
-		return false, nil
-	default:
-		return false, fmt.Errorf("annotation %s: %q is neither %s nor %s", Annotation, clip(v), Enabled, Disabled)
-	}
-}
-
-// leftAlone says why a pod gets no sidecar; empty: it gets one.
-func leftAlone(pod *corev1.Pod, wanted bool) string {
-	switch {
-	case !wanted:
-		return "its annotation " + Annotation + " says " + Disabled
-	case pod.Spec.HostNetwork:
-		return "it uses the node's own network (hostNetwork), where no connection can be told to be its own"
-	case pod.Spec.OS != nil && pod.Spec.OS.Name == corev1.Windows:
-		return "it runs on Windows, for which there is no redirection"
-	}
-	return ""
-}
-
-// put adds all that belongs to the mesh.
-func put(pod *corev1.Pod, s Settings, e exclusions, probes appProbes, report Report) error {
-	sidecar, err := sidecarOf(s, probes)
+// fill adds everything.
+func fill(pod *corev1.Pod, s Settings) (Report, error) {
+	r := Report{Outcome: Done, Version: s.Version, Containers: []string{RedirectContainer, SidecarContainer}}
+	exclusions, err := exclusionArgs(pod.Annotations)
 	if err != nil {
-		return err
+		return r, err
 	}
-	pod.Spec.InitContainers = append([]corev1.Container{redirection(s, e), sidecar}, pod.Spec.InitContainers...)
+	if err := conflicts(pod); err != nil {
+		return r, err
+	}
+	probes := Probes{}
+	if r.Probes, r.Warnings, err = takeProbes(pod, probes); err != nil {
+		return r, err
+	}
+	sidecar, err := sidecarContainer(s, probes)
+	if err != nil {
+		return r, err
+	}
+	added := []corev1.Container{redirectContainer(s, exclusions), sidecar}
+	pod.Spec.InitContainers = append(added, pod.Spec.InitContainers...)
 	pod.Spec.Volumes = append(pod.Spec.Volumes, volumes()...)
-	text, err := encode(report)
-	if err != nil {
-		return err
+	pod.Spec.ImagePullSecrets = withSecrets(pod.Spec.ImagePullSecrets, s.ImagePullSecrets)
+	if n := pod.Spec.ShareProcessNamespace; n != nil && *n {
+		r.Warnings = append(r.Warnings, "shareProcessNamespace: a container that runs as root can read the key of the sidecar")
 	}
-	if pod.Labels = maps.Clone(pod.Labels); pod.Labels == nil {
+	return r, mark(pod, r)
+}
+
+// mark writes label and report onto the pod.
+func mark(pod *corev1.Pod, r Report) error {
+	text, err := json.Marshal(r)
+	if err != nil {
+		return fmt.Errorf("report: %w", err)
+	}
+	if pod.Labels == nil {
 		pod.Labels = map[string]string{}
 	}
-	pod.Labels[SidecarLabel] = SidecarInjected
-	if pod.Annotations = maps.Clone(pod.Annotations); pod.Annotations == nil {
+	if pod.Annotations == nil {
 		pod.Annotations = map[string]string{}
 	}
-	pod.Annotations[ReportAnnotation] = text
+	pod.Labels[Label] = Injected
+	pod.Annotations[ReportAnnotation] = string(text)
 	return nil
 }
 
-// takeOut removes what an earlier injection put in, and returns the probes as
-// they were before it.
-func takeOut(pod *corev1.Pod) (appProbes, error) {
-	known := appProbes{}
-	if pod.Labels[SidecarLabel] != SidecarInjected || pod.Annotations[ReportAnnotation] == "" {
-		return known, nil
+// again looks at a pod that has its sidecar already: since then, another webhook
+// may have added containers, whose probes are taken too.
+func again(before, pod *corev1.Pod) (*corev1.Pod, Report) {
+	already := Report{Outcome: LeftAlone, Reason: "it has its sidecar already"}
+	refused := func(err error) (*corev1.Pod, Report) {
+		return before, Report{Outcome: Refused, Reason: err.Error()}
 	}
-	for _, c := range pod.Spec.InitContainers {
-		if c.Name != SidecarContainer {
-			continue
+	var r Report
+	if err := json.Unmarshal([]byte(pod.Annotations[ReportAnnotation]), &r); err != nil {
+		return refused(fmt.Errorf("annotation %s is damaged: %w; take it, the label %s and the container %s off, and the pod is injected anew",
+			ReportAnnotation, err, Label, SidecarContainer))
+	}
+	sidecar := find(pod.Spec.InitContainers, SidecarContainer)
+	probes, err := probesOf(sidecar)
+	if err != nil {
+		return refused(err)
+	}
+	names, warnings, err := takeProbes(pod, probes)
+	if err != nil {
+		return refused(err)
+	}
+	if len(names) == 0 {
+		return before, already
+	}
+	if err := setProbes(sidecar, probes); err != nil {
+		return refused(err)
+	}
+	r.Outcome, r.Probes, r.Warnings = Done, append(r.Probes, names...), append(r.Warnings, warnings...)
+	if err := mark(pod, r); err != nil {
+		return refused(err)
+	}
+	return pod, r
+}
+
+func isInjected(pod *corev1.Pod) bool {
+	_, told := pod.Annotations[ReportAnnotation]
+	return told && pod.Labels[Label] == Injected && find(pod.Spec.InitContainers, SidecarContainer) != nil
+}
+
+func find(all []corev1.Container, name string) *corev1.Container {
+	for i := range all {
+		if all[i].Name == name {
+			return &all[i]
 		}
-		var err error
-		if known, err = probesIn(c.Args); err != nil {
-			return nil, fmt.Errorf("container %s: %w; take annotation %s and the mesh's containers out of the pod", c.Name, err, ReportAnnotation)
+	}
+	return nil
+}
+
+func withSecrets(have []corev1.LocalObjectReference, names []string) []corev1.LocalObjectReference {
+	for _, name := range names {
+		known := false
+		for _, h := range have {
+			known = known || h.Name == name
+		}
+		if !known {
+			have = append(have, corev1.LocalObjectReference{Name: name})
 		}
 	}
-	pod.Spec.InitContainers = slices.DeleteFunc(pod.Spec.InitContainers, func(c corev1.Container) bool { return ours(c.Name) })
-	pod.Spec.Volumes = slices.DeleteFunc(pod.Spec.Volumes, func(v corev1.Volume) bool { return oursVolume(v.Name) })
-	return known, nil
-}
-
-func ours(container string) bool {
-	return container == RedirectContainer || container == SidecarContainer
-}
-
-func oursVolume(name string) bool {
-	return slices.ContainsFunc(volumes(), func(v corev1.Volume) bool { return v.Name == name })
-}
-
-// clip keeps a text of a megabyte from filling logs.
-func clip(text string) string {
-	const longest = 100
-	if len(text) <= longest {
-		return text
-	}
-	return strings.ToValidUTF8(text[:longest], "") + "..."
+	return have
 }

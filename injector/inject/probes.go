@@ -3,158 +3,187 @@ package inject
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/wasmesh/wasmesh/injector/redirect"
+	"github.com/wasmesh/wasmesh/injector/sidecar/probe"
 )
 
-const probesFlag = "--app-probes="
+// Probes are what the sidecar performs in place of the kubelet, by path.
+type Probes map[string]probe.Action
 
-// appProbes are the probes of the application as they were, by container and by
-// kind. The sidecar makes them from inside the pod: what the node asks comes
-// without a certificate, and would be refused.
-type appProbes map[string]map[string]probe
+const probesFlag = "--app-probes"
 
-// probe is what of a probe says whom to ask.
-type probe struct {
-	HTTPGet        *httpGet   `json:"httpGet,omitempty"`
-	TCPSocket      *tcpSocket `json:"tcpSocket,omitempty"`
-	GRPC           *grpc      `json:"grpc,omitempty"`
-	TimeoutSeconds int32      `json:"timeoutSeconds,omitempty"`
-}
-
-type httpGet struct {
-	Path        string              `json:"path,omitempty"`
-	Port        int32               `json:"port"`
-	Scheme      corev1.URIScheme    `json:"scheme,omitempty"`
-	HTTPHeaders []corev1.HTTPHeader `json:"httpHeaders,omitempty"`
-}
-
-type tcpSocket struct {
-	Port int32 `json:"port"`
-}
-
-type grpc struct {
-	Port    int32  `json:"port"`
-	Service string `json:"service,omitempty"`
-}
-
-// redirectProbes has every probe ask the sidecar, and returns what they asked
-// before. known are those that an earlier injection has redirected already.
-func redirectProbes(pod *corev1.Pod, known appProbes) (appProbes, []string, error) {
-	out := appProbes{}
-	var notes []string
+// takeProbes points the probes and hooks of the application at the sidecar, and
+// keeps what they were in kept: the kubelet is no member of the mesh, and would
+// be refused. What is there already is left. It returns what it took, as
+// container/kind.
+func takeProbes(pod *corev1.Pod, kept Probes) (names, warnings []string, err error) {
 	for _, list := range [][]corev1.Container{pod.Spec.InitContainers, pod.Spec.Containers} {
 		for i := range list {
 			c := &list[i]
-			of, err := redirectIn(c, known)
-			if err != nil {
-				return nil, nil, fmt.Errorf("container %s: %w", c.Name, err)
+			if c.Name == SidecarContainer || c.Name == RedirectContainer {
+				continue
 			}
-			if len(of) > 0 {
-				out[c.Name] = of
-			}
-			if c.Lifecycle != nil && (asks(c.Lifecycle.PostStart) || asks(c.Lifecycle.PreStop)) {
-				notes = append(notes, "container "+c.Name+": the node makes its lifecycle hook without a certificate; unless the namespace lets plaintext in, use exec")
+			for _, h := range handlers(c) {
+				took, warning, err := h.take(c, kept)
+				if err != nil {
+					return nil, nil, fmt.Errorf("container %s: %s: %w", c.Name, h.kind, err)
+				}
+				if took {
+					names = append(names, c.Name+"/"+h.kind)
+				}
+				if warning != "" {
+					warnings = append(warnings, fmt.Sprintf("container %s: %s: %s", c.Name, h.kind, warning))
+				}
 			}
 		}
 	}
-	return out, notes, nil
+	return names, warnings, nil
 }
 
-func redirectIn(c *corev1.Container, known appProbes) (map[string]probe, error) {
-	out := map[string]probe{}
+// handler is one thing that a kubelet does to a container over the network. The
+// pointers are into the container.
+type handler struct {
+	kind    string
+	http    **corev1.HTTPGetAction
+	tcp     **corev1.TCPSocketAction
+	grpc    **corev1.GRPCAction
+	seconds int32
+}
+
+func handlers(c *corev1.Container) (all []handler) {
 	for _, p := range []struct {
-		kind  string
-		probe *corev1.Probe
-	}{{"liveness", c.LivenessProbe}, {"readiness", c.ReadinessProbe}, {"startup", c.StartupProbe}} {
-		original, ok, err := originalOf(c, p.kind, p.probe, known)
-		if err != nil {
-			return nil, fmt.Errorf("%s probe: %w", p.kind, err)
+		kind string
+		is   *corev1.Probe
+	}{{probe.Liveness, c.LivenessProbe}, {probe.Readiness, c.ReadinessProbe}, {probe.Startup, c.StartupProbe}} {
+		if p.is != nil {
+			// A second is what Kubernetes takes where nothing is said.
+			all = append(all, handler{p.kind, &p.is.HTTPGet, &p.is.TCPSocket, &p.is.GRPC, max(p.is.TimeoutSeconds, 1)})
 		}
-		if !ok {
-			continue
+	}
+	if c.Lifecycle == nil {
+		return all
+	}
+	none := new(*corev1.TCPSocketAction)
+	for _, l := range []struct {
+		kind string
+		is   *corev1.LifecycleHandler
+	}{{probe.PostStart, c.Lifecycle.PostStart}, {probe.PreStop, c.Lifecycle.PreStop}} {
+		if l.is != nil {
+			all = append(all, handler{l.kind, &l.is.HTTPGet, none, new(*corev1.GRPCAction), 0})
 		}
-		out[p.kind] = original
-		p.probe.ProbeHandler = corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{
-			Path: probePath(c.Name, p.kind), Port: intstr.FromInt32(redirect.ProbesPort), Scheme: corev1.URISchemeHTTP,
-		}}
+	}
+	return all
+}
+
+func (h handler) take(c *corev1.Container, kept Probes) (took bool, warning string, err error) {
+	path := probe.Path(c.Name, h.kind)
+	action := probe.Action{Seconds: int(h.seconds)}
+	switch {
+	case *h.http != nil:
+		if pointsHere(*h.http, path) {
+			return false, "", nil
+		}
+		if warning := elsewhere((*h.http).Host); warning != "" {
+			return false, warning, nil
+		}
+		action.HTTP, err = httpAction(c, *h.http)
+	case *h.tcp != nil:
+		if warning := elsewhere((*h.tcp).Host); warning != "" {
+			return false, warning, nil
+		}
+		action.TCP = &probe.TCP{Host: (*h.tcp).Host}
+		action.TCP.Port, err = portOf(c, (*h.tcp).Port)
+	case *h.grpc != nil:
+		action.GRPC = &probe.GRPC{Port: int((*h.grpc).Port)}
+		if s := (*h.grpc).Service; s != nil {
+			action.GRPC.Service = *s
+		}
+	default:
+		return false, "", nil // exec, sleep: no connection
+	}
+	if err != nil {
+		return false, "", err
+	}
+	kept[path] = action
+	*h.http = &corev1.HTTPGetAction{Path: path, Port: intstr.FromInt32(redirect.ProbesPort), Scheme: corev1.URISchemeHTTP}
+	*h.tcp, *h.grpc = nil, nil
+	return true, "", nil
+}
+
+// pointsHere: it was taken before. Somebody else who points at the sidecar's
+// port is told by conflicts of ports, or by an answer 404.
+func pointsHere(a *corev1.HTTPGetAction, path string) bool {
+	return a.Path == path && a.Port.IntValue() == redirect.ProbesPort
+}
+
+// elsewhere is not empty for a probe of another machine: it is the kubelet that
+// reaches that one, or not.
+func elsewhere(host string) string {
+	if host == "" || probe.Inside(host) {
+		return ""
+	}
+	return fmt.Sprintf("it goes to %s, not to the pod, and stays as it is", clip(host))
+}
+
+func httpAction(c *corev1.Container, a *corev1.HTTPGetAction) (*probe.HTTP, error) {
+	port, err := portOf(c, a.Port)
+	if err != nil {
+		return nil, err
+	}
+	out := &probe.HTTP{Host: a.Host, Port: port, Path: a.Path, TLS: a.Scheme == corev1.URISchemeHTTPS}
+	for _, h := range a.HTTPHeaders {
+		out.Headers = append(out.Headers, [2]string{h.Name, h.Value})
 	}
 	return out, nil
 }
 
-func asks(h *corev1.LifecycleHandler) bool {
-	return h != nil && (h.HTTPGet != nil || h.TCPSocket != nil)
-}
-
-func probePath(container, kind string) string { return "/app-probe/" + container + "/" + kind }
-
-// originalOf returns what a probe asks the application; false where it asks
-// nobody, or somebody else.
-func originalOf(c *corev1.Container, kind string, p *corev1.Probe, known appProbes) (probe, bool, error) {
-	if p == nil {
-		return probe{}, false, nil
+// portOf resolves a name as the kubelet does: among the container's own ports.
+func portOf(c *corev1.Container, port intstr.IntOrString) (int, error) {
+	if n := port.IntValue(); n > 0 && n < 1<<16 {
+		return n, nil
 	}
-	out := probe{TimeoutSeconds: p.TimeoutSeconds}
-	var err error
-	switch {
-	case p.HTTPGet != nil && p.HTTPGet.Path == probePath(c.Name, kind) && p.HTTPGet.Port == intstr.FromInt32(redirect.ProbesPort):
-		before, ok := known[c.Name][kind]
-		if !ok {
-			return probe{}, false, fmt.Errorf("it asks the sidecar already, which does not know what it asked before; restore it")
-		}
-		return before, true, nil
-	case p.HTTPGet != nil && p.HTTPGet.Host == "":
-		out.HTTPGet = &httpGet{Path: p.HTTPGet.Path, Scheme: p.HTTPGet.Scheme, HTTPHeaders: p.HTTPGet.HTTPHeaders}
-		out.HTTPGet.Port, err = portOf(c, p.HTTPGet.Port)
-	case p.TCPSocket != nil && p.TCPSocket.Host == "":
-		out.TCPSocket = &tcpSocket{}
-		out.TCPSocket.Port, err = portOf(c, p.TCPSocket.Port)
-	case p.GRPC != nil:
-		out.GRPC = &grpc{Port: p.GRPC.Port}
-		if p.GRPC.Service != nil {
-			out.GRPC.Service = *p.GRPC.Service
-		}
-	default:
-		return probe{}, false, nil
-	}
-	return out, err == nil, err
-}
-
-// portOf resolves a port that may be a name.
-func portOf(c *corev1.Container, port intstr.IntOrString) (int32, error) {
 	if port.Type == intstr.Int {
-		return port.IntVal, nil
+		return 0, fmt.Errorf("%d is not a port", port.IntVal)
 	}
-	for _, p := range c.Ports {
-		if p.Name == port.StrVal {
-			return p.ContainerPort, nil
-		}
+	i := slices.IndexFunc(c.Ports, func(p corev1.ContainerPort) bool { return p.Name == port.StrVal })
+	if i < 0 {
+		return 0, fmt.Errorf("no port of the container is named %q; name one, or give a number", clip(port.StrVal))
 	}
-	return 0, fmt.Errorf("the container has no port named %q", clip(port.StrVal))
+	return int(c.Ports[i].ContainerPort), nil
 }
 
-// probesIn finds what an earlier injection kept.
-func probesIn(args []string) (appProbes, error) {
-	for _, a := range args {
-		text, ok := strings.CutPrefix(a, probesFlag)
-		if !ok {
-			continue
-		}
-		out := appProbes{}
-		if err := json.Unmarshal([]byte(text), &out); err != nil {
-			return nil, fmt.Errorf("%s cannot be read: %w", strings.TrimSuffix(probesFlag, "="), err)
-		}
-		return out, nil
+// setProbes hands the sidecar what it performs.
+func setProbes(sidecar *corev1.Container, probes Probes) error {
+	if i := slices.Index(sidecar.Args, probesFlag); i >= 0 {
+		sidecar.Args = slices.Delete(sidecar.Args, i, min(i+2, len(sidecar.Args)))
 	}
-	return appProbes{}, nil
+	if len(probes) == 0 {
+		return nil
+	}
+	text, err := json.Marshal(probes)
+	if err != nil {
+		return fmt.Errorf("probes: %w", err)
+	}
+	// Kubernetes reads $(NAME) in arguments as a variable, and $$ as a dollar sign.
+	sidecar.Args = append(sidecar.Args, probesFlag, strings.ReplaceAll(string(text), "$", "$$"))
+	return nil
 }
 
-// encode is JSON with sorted keys, so that the same pod is injected alike.
-func encode(v any) (string, error) {
-	text, err := json.Marshal(v)
-	return string(text), err
+// probesOf reads back what setProbes wrote.
+func probesOf(sidecar *corev1.Container) (Probes, error) {
+	probes := Probes{}
+	i := slices.Index(sidecar.Args, probesFlag)
+	if i < 0 || i+1 >= len(sidecar.Args) {
+		return probes, nil
+	}
+	if err := json.Unmarshal([]byte(strings.ReplaceAll(sidecar.Args[i+1], "$$", "$")), &probes); err != nil {
+		return nil, fmt.Errorf("container %s: %s is damaged: %w", SidecarContainer, probesFlag, err)
+	}
+	return probes, nil
 }

@@ -1,72 +1,84 @@
 package inject
 
 import (
+	"encoding/json"
 	"errors"
-	"strings"
+	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
+	"sigs.k8s.io/yaml"
 )
 
-// Settings are what all sidecars of a cluster share. The chart's values and the
-// command's flags set them.
+// Settings are what the sidecars of a cluster have in common. The chart writes
+// them as YAML, and gives what is not set the same defaults.
 type Settings struct {
-	// Image is that of the sidecar, of Envoy and of the program that redirects.
-	Image string
-	// PullPolicy of that image.
-	PullPolicy corev1.PullPolicy
-	// ControlPlane is the DNS name of the control plane's Service.
-	ControlPlane string
-	// CPU and Memory are what a sidecar asks for, and MemoryLimit what it may use;
-	// empty: nothing is said.
-	CPU, Memory, MemoryLimit string
-	// LogLevel is Envoy's.
-	LogLevel string
+	// Version of the mesh, for the report.
+	Version string `json:"version,omitempty"`
+	// Image has the sidecar, Envoy and the program that sets up redirection.
+	Image           string            `json:"image"`
+	ImagePullPolicy corev1.PullPolicy `json:"imagePullPolicy"`
+	// ImagePullSecrets are added to those of the pod.
+	ImagePullSecrets []string `json:"imagePullSecrets,omitempty"`
+	// SystemNamespace is where the control plane is; nothing is injected there.
+	SystemNamespace string `json:"systemNamespace"`
+	// Concurrency is the number of Envoy's worker threads.
+	Concurrency int    `json:"concurrency"`
+	LogLevel    string `json:"logLevel"`
+	// DrainSeconds bounds how long open connections may take to finish when the
+	// pod ends. It is part of the pod's grace period.
+	DrainSeconds int `json:"drainSeconds"`
+	// StartSeconds is how long the sidecar may take until it is ready; after that
+	// it is started anew. Applications start after it.
+	StartSeconds int                         `json:"startSeconds"`
+	Resources    corev1.ResourceRequirements `json:"resources"`
 }
 
-// Defaults are the settings of a mesh that is installed as the chart stands.
+// Release is the version of the mesh and of its chart.
+const Release = "0.1.0"
+
+// Defaults are the settings where nothing is said.
 func Defaults() Settings {
 	return Settings{
-		Image: "wasmesh/sidecar:latest", PullPolicy: corev1.PullIfNotPresent,
-		ControlPlane: "wasmesh-controlplane.wasmesh-system.svc",
-		CPU:          "20m", Memory: "64Mi", LogLevel: "warning",
+		Version: Release, Image: "wasmesh/sidecar:" + Release, ImagePullPolicy: corev1.PullIfNotPresent,
+		SystemNamespace: "wasmesh-system", Concurrency: 2, LogLevel: "warning", DrainSeconds: 5, StartSeconds: 300,
+		Resources: corev1.ResourceRequirements{
+			Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("20m"), corev1.ResourceMemory: resource.MustParse("64Mi")},
+			Limits:   corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("512Mi")},
+		},
 	}
 }
 
-// Validate returns an error that names what cannot be used.
-func (s Settings) Validate() error {
-	_, err := s.resources()
+// ParseSettings reads YAML over the given settings. A field that it does not
+// know is refused.
+func ParseSettings(text []byte, s Settings) (Settings, error) {
+	var head map[string]json.RawMessage
+	if err := yaml.Unmarshal(text, &head); err != nil {
+		return s, fmt.Errorf("settings: %w", err)
+	}
+	if _, ok := head["resources"]; ok {
+		// What is given replaces the whole, so that a limit can be taken away.
+		s.Resources = corev1.ResourceRequirements{}
+	}
+	if err := yaml.UnmarshalStrict(text, &s); err != nil {
+		return s, fmt.Errorf("settings: %w", err)
+	}
+	return s, s.Check()
+}
+
+// Check refuses settings with which no sidecar would start.
+func (s Settings) Check() error {
 	switch {
 	case s.Image == "":
-		return errors.New("the image of the sidecar is missing")
-	case s.ControlPlane == "" || strings.ContainsAny(s.ControlPlane, ":/ "):
-		return errors.New("the control plane must be a DNS name, without port")
+		return errors.New("settings: image is missing")
+	case s.SystemNamespace == "":
+		return errors.New("settings: systemNamespace is missing")
+	case s.Concurrency < 1:
+		return fmt.Errorf("settings: concurrency %d: at least one worker is needed", s.Concurrency)
+	case s.DrainSeconds < 0:
+		return fmt.Errorf("settings: drainSeconds %d is negative", s.DrainSeconds)
+	case s.StartSeconds < 1:
+		return fmt.Errorf("settings: startSeconds %d: the sidecar needs at least a second", s.StartSeconds)
 	}
-	return err
-}
-
-func (s Settings) resources() (corev1.ResourceRequirements, error) {
-	var out corev1.ResourceRequirements
-	for _, q := range []struct {
-		list *corev1.ResourceList
-		name corev1.ResourceName
-		text string
-	}{
-		{&out.Requests, corev1.ResourceCPU, s.CPU},
-		{&out.Requests, corev1.ResourceMemory, s.Memory},
-		{&out.Limits, corev1.ResourceMemory, s.MemoryLimit},
-	} {
-		if q.text == "" {
-			continue
-		}
-		amount, err := resource.ParseQuantity(q.text)
-		if err != nil {
-			return out, errors.New(string(q.name) + " of the sidecar: " + err.Error())
-		}
-		if *q.list == nil {
-			*q.list = corev1.ResourceList{}
-		}
-		(*q.list)[q.name] = amount
-	}
-	return out, nil
+	return nil
 }

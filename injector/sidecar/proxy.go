@@ -79,8 +79,8 @@ func (p *proxy) died() error {
 	return fmt.Errorf("envoy ended by itself (%s); its last lines:\n%s", p.status, last)
 }
 
-// stop ends Envoy: it stops taking new connections, has drain to finish what is
-// open, and is then told to end, and made to.
+// stop ends Envoy: it stops taking new connections, has at most drain to finish
+// what is open, and is then told to end, and made to.
 func (p *proxy) stop(drain time.Duration, log *slog.Logger) {
 	if p.await(0) {
 		return
@@ -94,7 +94,7 @@ func (p *proxy) stop(drain time.Duration, log *slog.Logger) {
 				break
 			}
 		}
-		p.await(drain)
+		p.drained(ctx)
 	}
 	_ = p.process.Signal(syscall.SIGTERM)
 	if p.await(killAfter) {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/wasmesh/wasmesh/controlplane/ca"
 	"github.com/wasmesh/wasmesh/controlplane/ca/durable"
+	"github.com/wasmesh/wasmesh/injector/sidecar/probe"
 )
 
 const (
@@ -50,6 +51,13 @@ type Options struct {
 	LogLevel string
 	// Drain is how long open requests may take to finish at the end.
 	Drain time.Duration
+	// Health and Probes are addresses at which a kubelet asks how the sidecar and
+	// how the application is; empty: nowhere.
+	Health, Probes string
+	// AppProbes are what is done to the application, by the path asked for at Probes.
+	AppProbes map[string]probe.Action
+	// PodIP is the address at which the application is probed.
+	PodIP string
 	// Stdout gets one line, "ready". Stderr gets Envoy's output.
 	Stdout, Stderr io.Writer
 	Log            *slog.Logger
@@ -82,6 +90,11 @@ func Run(ctx context.Context, o Options) (err error) {
 	if err != nil {
 		return err
 	}
+	endHealth, err := o.serveHealth(&health{admin: Admin{run.file(AdminSocket)}, stopping: ctx})
+	if err != nil {
+		return err
+	}
+	defer endHealth()
 	e := &enrolment{proof: o.proof(), run: run, admin: Admin{run.file(AdminSocket)}, log: o.Log}
 	first, err := e.start(ctx)
 	if ctx.Err() != nil {

@@ -5,6 +5,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -84,6 +85,10 @@ func parse(args []string, o *sidecar.Options, stderr io.Writer) (tokenFile, tool
 	f.IntVar(&o.Concurrency, "concurrency", 2, "Envoy's worker threads")
 	f.StringVar(&o.LogLevel, "log-level", "warning", "Envoy's log level: "+strings.Join(levels, ", "))
 	f.DurationVar(&o.Drain, "drain-time", 2*time.Second, "how long open requests may take to finish at the end")
+	f.StringVar(&o.Health, "health", "", "address at which a kubelet asks how the sidecar is: /ready and /healthy (default: nowhere)")
+	f.StringVar(&o.Probes, "probes", "", "address at which a kubelet has the application probed (default: nowhere)")
+	f.StringVar(&o.PodIP, "pod-ip", os.Getenv("POD_IP"), "address at which the application is probed (default: the environment variable POD_IP)")
+	f.Func("app-probes", "what is done to the application for a path of --probes, as JSON", func(text string) error { return json.Unmarshal([]byte(text), &o.AppProbes) })
 	if err := f.Parse(args); err != nil {
 		return "", "", err
 	}
@@ -94,6 +99,8 @@ func parse(args []string, o *sidecar.Options, stderr io.Writer) (tokenFile, tool
 		err = errors.New("--join-url, --xds and --state are needed; --help lists all flags")
 	case o.RootsFile != "" && tokenFile == "":
 		err = errors.New("--roots-file needs --token-file: the token that the platform keeps fresh")
+	case len(o.AppProbes) > 0 && o.PodIP == "":
+		err = errors.New("--app-probes needs --pod-ip: where the application is")
 	case o.Concurrency < 1:
 		err = fmt.Errorf("--concurrency %d: at least one worker is needed", o.Concurrency)
 	case o.Drain < 0:

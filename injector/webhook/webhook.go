@@ -1,9 +1,10 @@
-// Package webhook answers the API server when a pod of an opted-in namespace is
-// created: with the pod's sidecar.
+// Package webhook answers the API server when a pod is created: it puts the
+// sidecar in, or refuses the pod with a reason.
 //
-// It decides nothing by itself: package inject does. It never calls anybody,
-// never keeps anything of a pod, and never lets a pod through that should have
-// got a sidecar and could not: that pod is refused with the reason.
+// What is done to a pod is decided by package inject. The API server asks only
+// for namespaces that opted in, and takes no answer for a refusal: so an error of
+// this package stops a pod, and never lets one start without its sidecar. It
+// never asks the API server anything and keeps nothing of what it sees.
 package webhook
 
 import (
@@ -16,7 +17,6 @@ import (
 	"runtime"
 	"time"
 
-	"gomodules.xyz/jsonpatch/v2"
 	admissionv1 "k8s.io/api/admission/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -28,78 +28,88 @@ import (
 const Path = "/inject"
 
 const (
-	// maxReview bounds a question, in bytes: the API server stores objects up to
-	// 1.5 MiB.
+	// maxReview bounds a question, in bytes: the API server takes pods up to 3 MiB
+	// in a request, and sends them as they will be stored.
 	maxReview = 4 << 20
-	// askTimeout ends a question that does not arrive; the API server gives up
-	// after five seconds.
+	// askTimeout is when the API server gives up.
 	askTimeout = 5 * time.Second
-	// waiting is how many questions may wait for a core.
-	waiting = 64
+	// maxWait is how long a question waits for its turn.
+	maxWait = 2 * time.Second
 )
 
-// Options say how pods are injected.
-type Options struct {
-	Settings inject.Settings
-	Log      *slog.Logger
-}
-
-type webhook struct {
-	Options
+// Handler answers questions.
+type Handler struct {
+	settings inject.Settings
+	log      *slog.Logger
+	counters Counters
+	// slots bounds what is decoded at a time, and so memory.
 	slots chan struct{}
 }
 
-// New returns the handler of Path.
-func New(o Options) http.Handler {
-	mux := http.NewServeMux()
-	mux.Handle("POST "+Path, &webhook{Options: o, slots: make(chan struct{}, waiting*runtime.GOMAXPROCS(0))})
-	return mux
+// New returns a handler that injects by the settings.
+func New(s inject.Settings, log *slog.Logger) *Handler {
+	return &Handler{settings: s, log: log, slots: make(chan struct{}, 4*runtime.GOMAXPROCS(0))}
 }
 
 // Server returns a server of the handler that slow askers cannot hold up. The
 // caller gives it its TLS configuration.
-func Server(o Options) *http.Server {
+func Server(h *Handler) *http.Server {
+	mux := http.NewServeMux()
+	mux.Handle("POST "+Path, h)
 	return &http.Server{
-		Handler:           New(o),
+		Handler:           mux,
 		ReadHeaderTimeout: askTimeout,
 		ReadTimeout:       askTimeout,
 		WriteTimeout:      2 * askTimeout,
 		IdleTimeout:       time.Minute,
 		MaxHeaderBytes:    64 << 10,
-		ErrorLog:          slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug),
+		ErrorLog:          slog.NewLogLogger(h.log.Handler(), slog.LevelDebug),
 	}
 }
 
-func (h *webhook) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	timer := time.NewTimer(maxWait)
+	defer timer.Stop()
 	select {
 	case h.slots <- struct{}{}:
 		defer func() { <-h.slots }()
-	default:
-		http.Error(w, "too many questions at once; ask again", http.StatusServiceUnavailable)
+	case <-r.Context().Done():
+		return
+	case <-timer.C:
+		h.fail(w, http.StatusServiceUnavailable, errors.New("too many questions at once; ask again"))
 		return
 	}
+	began := time.Now()
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxReview))
 	if err != nil {
 		code := http.StatusBadRequest
 		if large := new(http.MaxBytesError); errors.As(err, &large) {
 			code = http.StatusRequestEntityTooLarge
 		}
-		http.Error(w, err.Error(), code)
+		h.fail(w, code, err)
 		return
 	}
 	answer, err := h.answer(body)
 	if err != nil {
-		http.Error(w, err.Error(), http.StatusBadRequest)
+		h.fail(w, http.StatusBadRequest, err)
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
 	if err := json.NewEncoder(w).Encode(answer); err != nil {
-		h.Log.Debug("the API server left before its answer", "err", err)
+		h.log.Debug("the API server left before its answer", "err", err)
 	}
+	h.counters.took(time.Since(began))
 }
 
-// answer handles one AdmissionReview; an error says that it is none.
-func (h *webhook) answer(body []byte) (*admissionv1.AdmissionReview, error) {
+// fail says that there is no answer, which stops the pod.
+func (h *Handler) fail(w http.ResponseWriter, code int, err error) {
+	h.counters.Failed.Add(1)
+	h.log.Warn("a question could not be answered", "code", code, "err", err)
+	http.Error(w, err.Error(), code)
+}
+
+// answer judges one AdmissionReview; an error says that it is none.
+func (h *Handler) answer(body []byte) (*admissionv1.AdmissionReview, error) {
 	var review admissionv1.AdmissionReview
 	if err := json.Unmarshal(body, &review); err != nil {
 		return nil, err
@@ -114,65 +124,72 @@ func (h *webhook) answer(body []byte) (*admissionv1.AdmissionReview, error) {
 	}, nil
 }
 
-// respond injects. What is no new pod goes through untouched: the configuration
-// of the webhook asks about new pods only.
-func (h *webhook) respond(r *admissionv1.AdmissionRequest) *admissionv1.AdmissionResponse {
-	if r.Kind.Group != "" || r.Kind.Kind != "Pod" || r.Operation != admissionv1.Create || r.SubResource != "" {
-		return &admissionv1.AdmissionResponse{Allowed: true}
+func (h *Handler) respond(q *admissionv1.AdmissionRequest) *admissionv1.AdmissionResponse {
+	if q.Operation != admissionv1.Create || q.Resource.Group != "" || q.Resource.Resource != "pods" || q.SubResource != "" {
+		return h.allow(q, inject.Report{Outcome: inject.LeftAlone, Reason: "it is no pod that is created"}, nil)
 	}
 	var pod corev1.Pod
-	if err := json.Unmarshal(r.Object.Raw, &pod); err != nil {
-		return h.refuse(r, fmt.Errorf("the pod cannot be read: %w", err))
+	if err := json.Unmarshal(q.Object.Raw, &pod); err != nil {
+		return h.refuse(q, fmt.Sprintf("the pod does not parse: %v", err))
 	}
-	injected, report, err := inject.Pod(&pod, h.Settings)
+	// Who asks has looked at the label of the namespace.
+	out, report := inject.Pod(&pod, inject.Namespace{Name: q.Namespace, Joined: true}, h.settings)
+	if report.Outcome == inject.Refused {
+		return h.refuse(q, report.Reason)
+	}
+	ops, err := inject.Patch(&pod, out, "")
 	if err != nil {
-		return h.refuse(r, err)
+		return h.refuse(q, err.Error())
 	}
-	out := &admissionv1.AdmissionResponse{Allowed: true}
-	if !report.Injected {
-		h.Log.Info("left a pod alone", "namespace", r.Namespace, "pod", nameOf(&pod), "why", report.Reason)
-		out.Warnings = []string{"no sidecar: " + report.Reason}
-		return out
-	}
-	if out.Patch, err = Patch(&pod, injected); err != nil {
-		return h.refuse(r, err)
-	}
-	patch := admissionv1.PatchTypeJSONPatch
-	out.PatchType, out.Warnings = &patch, report.Notes
-	h.Log.Info("injected a pod", "namespace", r.Namespace, "pod", nameOf(&pod))
-	return out
+	return h.allow(q, report, ops)
 }
 
-func (h *webhook) refuse(r *admissionv1.AdmissionRequest, err error) *admissionv1.AdmissionResponse {
-	h.Log.Warn("refused a pod", "namespace", r.Namespace, "name", r.Name, "by", r.UserInfo.Username, "why", err)
+func (h *Handler) allow(q *admissionv1.AdmissionRequest, r inject.Report, ops []inject.Operation) *admissionv1.AdmissionResponse {
+	response := &admissionv1.AdmissionResponse{Allowed: true}
+	for _, w := range r.Warnings {
+		response.Warnings = append(response.Warnings, "wasmesh: "+w)
+	}
+	if len(ops) > 0 {
+		patch, err := json.Marshal(ops)
+		if err != nil {
+			return h.refuse(q, err.Error())
+		}
+		kind := admissionv1.PatchTypeJSONPatch
+		response.Patch, response.PatchType = patch, &kind
+	}
+	if r.Outcome == inject.Done {
+		h.counters.Injected.Add(1)
+		h.log.Info("injected", "pod", name(q), "probes", len(r.Probes), "warnings", len(r.Warnings))
+	} else {
+		h.counters.LeftAlone.Add(1)
+		h.log.Info("left alone", "pod", name(q), "why", r.Reason)
+	}
+	return response
+}
+
+func (h *Handler) refuse(q *admissionv1.AdmissionRequest, why string) *admissionv1.AdmissionResponse {
+	h.counters.Refused.Add(1)
+	h.log.Info("refused", "pod", name(q), "by", q.UserInfo.Username, "why", why)
 	return &admissionv1.AdmissionResponse{Result: &metav1.Status{
 		Status: metav1.StatusFailure, Code: http.StatusUnprocessableEntity, Reason: metav1.StatusReasonInvalid,
-		Message: "wasmesh cannot give this pod a sidecar: " + err.Error(),
+		Message: "the sidecar does not fit this pod: " + why,
 	}}
 }
 
-// Patch returns the JSON patch that makes one object of the other. It speaks of
-// what differs alone, so that fields which only a newer API knows stay.
-func Patch(before, after any) ([]byte, error) {
-	old, err := json.Marshal(before)
-	if err != nil {
-		return nil, err
+// name is that of a pod, which may get the end of it later.
+func name(q *admissionv1.AdmissionRequest) string {
+	if q.Name != "" {
+		return q.Namespace + "/" + q.Name
 	}
-	made, err := json.Marshal(after)
-	if err != nil {
-		return nil, err
+	var meta struct {
+		Metadata struct {
+			Name         string `json:"name"`
+			GenerateName string `json:"generateName"`
+		} `json:"metadata"`
 	}
-	operations, err := jsonpatch.CreatePatch(old, made)
-	if err != nil {
-		return nil, fmt.Errorf("the patch: %w", err)
+	_ = json.Unmarshal(q.Object.Raw, &meta) // a log line only
+	if meta.Metadata.Name != "" {
+		return q.Namespace + "/" + meta.Metadata.Name
 	}
-	return json.Marshal(operations)
-}
-
-// nameOf is what a person knows a new pod by.
-func nameOf(pod *corev1.Pod) string {
-	if pod.Name != "" {
-		return pod.Name
-	}
-	return pod.GenerateName + "*"
+	return q.Namespace + "/" + meta.Metadata.GenerateName + "*"
 }
