@@ -15,18 +15,24 @@ import (
 
 var hosts = []string{"hook.system.svc"}
 
-// TestEveryCertificateIsTrustedBeforeItIsServed walks through 100 days, six
-// hours at a time and by the minute around each change, with two replicas of which one
-// looks only every tenth minute and serves what it saw last.
+// TestEveryCertificateIsTrustedBeforeItIsServed walks through more than three lives,
+// in small steps around each change, with two replicas of which one looks only at
+// every tenth step and serves what it saw last.
 func TestEveryCertificateIsTrustedBeforeItIsServed(t *testing.T) {
-	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	end := now.AddDate(0, 0, 100)
+	for _, life := range []time.Duration{DefaultLife, MinLife} {
+		t.Run(life.String(), func(t *testing.T) { live(t, life, life/120, min(time.Minute, life/300)) })
+	}
+}
+
+func live(t *testing.T, life, far, near time.Duration) {
+	now := time.Date(2026, 1, 1, 0, 0, 0, 300_000_000, time.UTC)
+	end := now.Add(life * 10 / 3)
 	var data map[string][]byte
 	var late []byte
-	known := x509.NewCertPool() // what API servers have heard, a minute ago at least
+	known := x509.NewCertPool() // what API servers have heard, a step ago at least
 	served := map[string]bool{}
 	for i := 0; now.Before(end); i++ {
-		next, err := step(data, hosts, now)
+		next, err := step(data, hosts, life, now)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -39,17 +45,20 @@ func TestEveryCertificateIsTrustedBeforeItIsServed(t *testing.T) {
 		} else {
 			late = next[certKey]
 		}
+		if data != nil && data[nextCertKey] == nil && !bytes.Equal(data[certKey], next[certKey]) {
+			t.Errorf("%v: a certificate is served that did not wait", now)
+		}
 		served[string(next[certKey])] = true
 		known = x509.NewCertPool()
 		known.AppendCertsFromPEM(next[bundleKey])
-		pause := 6 * time.Hour
+		pause := far
 		if next[nextCertKey] != nil || !reflect.DeepEqual(data, next) || i%10 != 0 {
-			pause = time.Minute
+			pause = near
 		}
 		data, now = next, now.Add(pause)
 	}
 	if n := len(served); n < 5 || n > 6 {
-		t.Errorf("%d certificates in 100 days, want one in 20 days", n)
+		t.Errorf("%d certificates in three lives and a third, want one in two thirds of a life", n)
 	}
 	if n := bytes.Count(data[bundleKey], []byte("BEGIN")); n > 3 {
 		t.Errorf("the bundle has grown to %d certificates", n)
@@ -72,15 +81,15 @@ func verify(t *testing.T, roots *x509.CertPool, text []byte, now time.Time) {
 // one stays as it is.
 func TestStepMends(t *testing.T) {
 	now := time.Now()
-	good, err := step(nil, hosts, now)
+	good, err := step(nil, hosts, DefaultLife, now)
 	if err != nil {
 		t.Fatal(err)
 	}
-	again, err := step(good, hosts, now.Add(time.Hour))
+	again, err := step(good, hosts, DefaultLife, now.Add(time.Hour))
 	if err != nil || !reflect.DeepEqual(good, again) {
 		t.Errorf("a good one was changed: %v", err)
 	}
-	foreign, err := step(nil, []string{"other.system.svc"}, now)
+	foreign, err := step(nil, []string{"other.system.svc"}, DefaultLife, now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,7 +99,7 @@ func TestStepMends(t *testing.T) {
 		"empty": {}, "of another host": foreign, "key of another": half,
 		"no PEM": {certKey: []byte("x"), keyKey: []byte("y"), bundleKey: []byte("z")},
 	} {
-		mended, err := step(data, hosts, now)
+		mended, err := step(data, hosts, DefaultLife, now)
 		if err != nil {
 			t.Fatal(err)
 		}

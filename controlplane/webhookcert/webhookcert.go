@@ -29,9 +29,9 @@ import (
 )
 
 const (
-	// interval between looks at the Secret and the configuration: somebody may
-	// have replaced either, an upgrade for instance.
-	interval = 10 * time.Second
+	// longestInterval between looks at the Secret and the configuration: somebody
+	// may have replaced either, an upgrade for instance.
+	longestInterval = 10 * time.Second
 	// impatient is the interval until there is something to serve.
 	impatient = 500 * time.Millisecond
 )
@@ -47,6 +47,8 @@ type Options struct {
 	// Mutating or Validating is the name of the configuration whose bundle is
 	// kept; the other one is empty.
 	Mutating, Validating string
+	// Life is that of each certificate; DefaultLife if zero.
+	Life time.Duration
 	// Now is the clock; time.Now if nil.
 	Now func() time.Time
 	Log *slog.Logger
@@ -59,12 +61,19 @@ type Keeper struct {
 	told    atomic.Bool
 }
 
-// New returns a keeper that has nothing yet; Run gets it.
-func New(o Options) *Keeper {
+// New returns a keeper that has nothing yet; Run gets it. A life below MinLife is
+// an error.
+func New(o Options) (*Keeper, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	return &Keeper{options: o}
+	if o.Life == 0 {
+		o.Life = DefaultLife
+	}
+	if o.Life < MinLife {
+		return nil, fmt.Errorf("a webhook's certificate cannot live for %v; choose %v or more", o.Life, MinLife)
+	}
+	return &Keeper{options: o}, nil
 }
 
 // TLS returns the configuration to serve with: TLS 1.2 or newer, always with the
@@ -95,7 +104,8 @@ func (k *Keeper) Run(ctx context.Context) {
 			failed = err.Error()
 			k.options.Log.Warn("the webhook's certificate is not as it should be; it is tried again", "err", err)
 		}
-		wait := interval
+		// Several looks in the time that a next certificate waits.
+		wait := min(longestInterval, k.options.Life/30)
 		if !k.Ready() {
 			wait = impatient
 		}
@@ -133,7 +143,7 @@ func (k *Keeper) secret(ctx context.Context) (map[string][]byte, error) {
 	if err != nil && !missing {
 		return nil, fmt.Errorf("reading Secret %s: %w", k.options.Secret, err)
 	}
-	wanted, err := step(found.Data, k.options.Hosts, k.options.Now())
+	wanted, err := step(found.Data, k.options.Hosts, k.options.Life, k.options.Now())
 	if err != nil {
 		return nil, err
 	}
