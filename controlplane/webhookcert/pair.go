@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"maps"
 	"math/big"
+	"slices"
 	"time"
 )
 
@@ -44,8 +45,9 @@ func settle(life time.Duration) time.Duration { return min(longestSettle, life/1
 
 // step returns what the Secret should hold, from what it holds: nothing at first,
 // then a certificate, in time the next one beside it, and that one alone. What is
-// damaged or for other hosts counts as nothing.
-func step(data map[string][]byte, hosts []string, life time.Duration, now time.Time) (map[string][]byte, error) {
+// damaged or for other hosts counts as nothing. The next one takes over when it has
+// waited and stands in the bundles of all webhooks, unless there is no other.
+func step(data map[string][]byte, bundles [][]byte, hosts []string, life time.Duration, now time.Time) (map[string][]byte, error) {
 	out := maps.Clone(data)
 	if out == nil {
 		out = map[string][]byte{}
@@ -60,7 +62,7 @@ func step(data map[string][]byte, hosts []string, life time.Duration, now time.T
 		delete(out, nextKeyKey)
 	case !usable:
 		out[certKey], out[keyKey], err = makePair(hosts, life, now)
-	case waiting && now.Sub(next.NotBefore) >= early+settle(life):
+	case waiting && now.Sub(next.NotBefore) >= early+settle(life) && inAll(bundles, out[nextCertKey]):
 		out[certKey], out[keyKey] = out[nextCertKey], out[nextKeyKey]
 		delete(out, nextCertKey)
 		delete(out, nextKeyKey)
@@ -72,6 +74,11 @@ func step(data map[string][]byte, hosts []string, life time.Duration, now time.T
 	}
 	out[bundleKey] = bundle(out, now)
 	return out, nil
+}
+
+// inAll reports whether each webhook's bundle has a certificate.
+func inAll(bundles [][]byte, cert []byte) bool {
+	return len(bundles) > 0 && !slices.ContainsFunc(bundles, func(b []byte) bool { return !bytes.Contains(b, cert) })
 }
 
 // bundle joins the certificates that are used or will be with those that were

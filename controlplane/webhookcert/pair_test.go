@@ -9,8 +9,6 @@ import (
 	"reflect"
 	"testing"
 	"time"
-
-	admissionv1 "k8s.io/api/admissionregistration/v1"
 )
 
 var hosts = []string{"hook.system.svc"}
@@ -32,7 +30,7 @@ func live(t *testing.T, life, far, near time.Duration) {
 	known := x509.NewCertPool() // what API servers have heard, a step ago at least
 	served := map[string]bool{}
 	for i := 0; now.Before(end); i++ {
-		next, err := step(data, hosts, life, now)
+		next, err := step(data, [][]byte{data[bundleKey]}, hosts, life, now)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -65,6 +63,41 @@ func live(t *testing.T, life, far, near time.Duration) {
 	}
 }
 
+// TestNotServedBeforeItIsInEveryBundle: while the configuration cannot be written, or
+// not be read, the certificate that the API server knows is served to its end.
+func TestNotServedBeforeItIsInEveryBundle(t *testing.T) {
+	begin := time.Now()
+	first, err := step(nil, nil, hosts, DefaultLife, begin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := begin.Add(DefaultLife * 3 / 4)
+	prepared, err := step(first, nil, hosts, DefaultLife, now)
+	if err != nil || prepared[nextCertKey] == nil {
+		t.Fatalf("no next certificate: %v", err)
+	}
+	served := func(now time.Time, bundles ...[]byte) []byte {
+		data, err := step(prepared, bundles, hosts, DefaultLife, now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return data[certKey]
+	}
+	now = now.Add(time.Hour)
+	old, both := first[bundleKey], prepared[bundleKey]
+	for name, bundles := range map[string][][]byte{"unknown": nil, "of before": {old}, "one of before": {both, old}} {
+		if !bytes.Equal(served(now, bundles...), first[certKey]) {
+			t.Errorf("bundle %s: the next certificate is served", name)
+		}
+	}
+	if !bytes.Equal(served(now, both, both), prepared[nextCertKey]) {
+		t.Error("the next certificate stands in all bundles and is not served")
+	}
+	if !bytes.Equal(served(begin.Add(DefaultLife+time.Hour)), prepared[nextCertKey]) {
+		t.Error("a certificate that has ended is served")
+	}
+}
+
 func verify(t *testing.T, roots *x509.CertPool, text []byte, now time.Time) {
 	t.Helper()
 	block, _ := pem.Decode(text)
@@ -81,15 +114,15 @@ func verify(t *testing.T, roots *x509.CertPool, text []byte, now time.Time) {
 // one stays as it is.
 func TestStepMends(t *testing.T) {
 	now := time.Now()
-	good, err := step(nil, hosts, DefaultLife, now)
+	good, err := step(nil, nil, hosts, DefaultLife, now)
 	if err != nil {
 		t.Fatal(err)
 	}
-	again, err := step(good, hosts, DefaultLife, now.Add(time.Hour))
+	again, err := step(good, nil, hosts, DefaultLife, now.Add(time.Hour))
 	if err != nil || !reflect.DeepEqual(good, again) {
 		t.Errorf("a good one was changed: %v", err)
 	}
-	foreign, err := step(nil, []string{"other.system.svc"}, DefaultLife, now)
+	foreign, err := step(nil, nil, []string{"other.system.svc"}, DefaultLife, now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,7 +132,7 @@ func TestStepMends(t *testing.T) {
 		"empty": {}, "of another host": foreign, "key of another": half,
 		"no PEM": {certKey: []byte("x"), keyKey: []byte("y"), bundleKey: []byte("z")},
 	} {
-		mended, err := step(data, hosts, DefaultLife, now)
+		mended, err := step(data, nil, hosts, DefaultLife, now)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -118,12 +151,12 @@ func TestStepMends(t *testing.T) {
 }
 
 func TestBundlePatch(t *testing.T) {
-	clients := []admissionv1.WebhookClientConfig{{CABundle: []byte("new")}, {CABundle: []byte("old")}}
-	patch, err := bundlePatch([]string{"a", "b"}, clients, []byte("new"))
+	there := webhooks{{"a", []byte("new")}, {"b", []byte("old")}}
+	patch, err := bundlePatch(there, []byte("new"))
 	if want := `[{"op":"test","path":"/webhooks/1/name","value":"b"},{"op":"add","path":"/webhooks/1/clientConfig/caBundle","value":"bmV3"}]`; err != nil || string(patch) != want {
 		t.Errorf("%s %v", patch, err)
 	}
-	if patch, err := bundlePatch([]string{"a"}, clients[:1], []byte("new")); patch != nil || err != nil {
+	if patch, err := bundlePatch(there[:1], []byte("new")); patch != nil || err != nil {
 		t.Errorf("nothing to do, and yet %s %v", patch, err)
 	}
 }

@@ -9,6 +9,7 @@
 package webhookcert
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -116,9 +117,11 @@ func (k *Keeper) Run(ctx context.Context) {
 	}
 }
 
-// once makes Secret, bundle and what is served agree, in this order.
+// once makes Secret, bundle and what is served agree, in this order. What the API
+// server trusts already is looked at first: nothing else is to be served.
 func (k *Keeper) once(ctx context.Context) error {
-	data, err := k.secret(ctx)
+	webhooks, unknown := k.configured(ctx)
+	data, err := k.secret(ctx, webhooks.bundles())
 	if err != nil {
 		return err
 	}
@@ -127,7 +130,10 @@ func (k *Keeper) once(ctx context.Context) error {
 		return fmt.Errorf("the certificate in Secret %s: %w", k.options.Secret, err)
 	}
 	k.pair.Store(&pair)
-	if err := k.tell(ctx, data[bundleKey]); err != nil {
+	if unknown != nil {
+		return unknown
+	}
+	if err := k.tell(ctx, webhooks, data[bundleKey]); err != nil {
 		return err
 	}
 	k.told.Store(true)
@@ -135,15 +141,15 @@ func (k *Keeper) once(ctx context.Context) error {
 }
 
 // secret returns what the Secret holds after it was brought up to date. Of
-// replicas that do so at once one wins; the others take its word next time.
-func (k *Keeper) secret(ctx context.Context) (map[string][]byte, error) {
+// replicas that do so at once one wins, and the others take its word.
+func (k *Keeper) secret(ctx context.Context, bundles [][]byte) (map[string][]byte, error) {
 	secrets := k.options.Client.CoreV1().Secrets(k.options.Namespace)
 	found, err := secrets.Get(ctx, k.options.Secret, metav1.GetOptions{})
 	missing := apierrors.IsNotFound(err)
 	if err != nil && !missing {
 		return nil, fmt.Errorf("reading Secret %s: %w", k.options.Secret, err)
 	}
-	wanted, err := step(found.Data, k.options.Hosts, k.options.Life, k.options.Now())
+	wanted, err := step(found.Data, bundles, k.options.Hosts, k.options.Life, k.options.Now())
 	if err != nil {
 		return nil, err
 	}
@@ -154,62 +160,86 @@ func (k *Keeper) secret(ctx context.Context) (map[string][]byte, error) {
 		found.Data = wanted
 		found, err = secrets.Update(ctx, found, metav1.UpdateOptions{})
 	}
+	if apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) {
+		found, err = secrets.Get(ctx, k.options.Secret, metav1.GetOptions{})
+	}
 	if err != nil {
 		return nil, fmt.Errorf("writing Secret %s: %w", k.options.Secret, err)
 	}
 	return found.Data, nil
 }
 
-// tell writes the bundle into the configuration where it is another.
-func (k *Keeper) tell(ctx context.Context, bundle []byte) error {
-	api := k.options.Client.AdmissionregistrationV1()
-	name := k.options.Mutating + k.options.Validating
-	var clients []admissionv1.WebhookClientConfig
-	var names []string
-	if k.options.Mutating != "" {
-		found, err := api.MutatingWebhookConfigurations().Get(ctx, name, metav1.GetOptions{})
-		if err != nil {
-			return fmt.Errorf("reading webhook configuration %s: %w", name, err)
-		}
-		for _, w := range found.Webhooks {
-			clients, names = append(clients, w.ClientConfig), append(names, w.Name)
-		}
-	} else {
-		found, err := api.ValidatingWebhookConfigurations().Get(ctx, name, metav1.GetOptions{})
-		if err != nil {
-			return fmt.Errorf("reading webhook configuration %s: %w", name, err)
-		}
-		for _, w := range found.Webhooks {
-			clients, names = append(clients, w.ClientConfig), append(names, w.Name)
-		}
+// webhook is one of a configuration.
+type webhook struct {
+	name   string
+	bundle []byte
+}
+
+type webhooks []webhook
+
+func (w webhooks) bundles() (out [][]byte) {
+	for _, one := range w {
+		out = append(out, one.bundle)
 	}
-	patch, err := bundlePatch(names, clients, bundle)
+	return out
+}
+
+func (k *Keeper) name() string { return k.options.Mutating + k.options.Validating }
+
+// configured are the webhooks of the configuration.
+func (k *Keeper) configured(ctx context.Context) (out webhooks, err error) {
+	api := k.options.Client.AdmissionregistrationV1()
+	add := func(name string, c admissionv1.WebhookClientConfig) { out = append(out, webhook{name, c.CABundle}) }
+	if k.options.Mutating != "" {
+		found, err := api.MutatingWebhookConfigurations().Get(ctx, k.name(), metav1.GetOptions{})
+		if err != nil {
+			return nil, fmt.Errorf("reading webhook configuration %s: %w", k.name(), err)
+		}
+		for _, w := range found.Webhooks {
+			add(w.Name, w.ClientConfig)
+		}
+		return out, nil
+	}
+	found, err := api.ValidatingWebhookConfigurations().Get(ctx, k.name(), metav1.GetOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("reading webhook configuration %s: %w", k.name(), err)
+	}
+	for _, w := range found.Webhooks {
+		add(w.Name, w.ClientConfig)
+	}
+	return out, nil
+}
+
+// tell writes the bundle into the configuration where it is another.
+func (k *Keeper) tell(ctx context.Context, there webhooks, bundle []byte) error {
+	patch, err := bundlePatch(there, bundle)
 	if err != nil || patch == nil {
 		return err
 	}
+	api := k.options.Client.AdmissionregistrationV1()
 	if k.options.Mutating != "" {
-		_, err = api.MutatingWebhookConfigurations().Patch(ctx, name, types.JSONPatchType, patch, metav1.PatchOptions{})
+		_, err = api.MutatingWebhookConfigurations().Patch(ctx, k.name(), types.JSONPatchType, patch, metav1.PatchOptions{})
 	} else {
-		_, err = api.ValidatingWebhookConfigurations().Patch(ctx, name, types.JSONPatchType, patch, metav1.PatchOptions{})
+		_, err = api.ValidatingWebhookConfigurations().Patch(ctx, k.name(), types.JSONPatchType, patch, metav1.PatchOptions{})
 	}
 	if err != nil {
-		return fmt.Errorf("writing webhook configuration %s: %w", name, err)
+		return fmt.Errorf("writing webhook configuration %s: %w", k.name(), err)
 	}
 	return nil
 }
 
 // bundlePatch sets the bundle of each webhook that has another; nil if none has.
 // It holds each webhook to its name, in case the list changed meanwhile.
-func bundlePatch(names []string, clients []admissionv1.WebhookClientConfig, bundle []byte) ([]byte, error) {
+func bundlePatch(there webhooks, bundle []byte) ([]byte, error) {
 	type operation struct {
 		Op    string `json:"op"`
 		Path  string `json:"path"`
 		Value any    `json:"value"`
 	}
 	var patch []operation
-	for i, c := range clients {
-		if string(c.CABundle) != string(bundle) {
-			patch = append(patch, operation{"test", fmt.Sprintf("/webhooks/%d/name", i), names[i]},
+	for i, w := range there {
+		if !bytes.Equal(w.bundle, bundle) {
+			patch = append(patch, operation{"test", fmt.Sprintf("/webhooks/%d/name", i), w.name},
 				operation{"add", fmt.Sprintf("/webhooks/%d/clientConfig/caBundle", i), bundle})
 		}
 	}

@@ -35,11 +35,16 @@ type admissions struct {
 	asked  map[string]int
 	failed map[string]int
 	shown  map[string]map[string]bool // by service, the serial numbers
+
+	chronicles map[string]*chronicle // by service
 }
 
 // startAdmissions asks until stopAfter: nothing that is created is kept.
 func startAdmissions(t *testing.T, ns string) *admissions {
 	a := &admissions{began: time.Now(), ended: make(chan struct{}), asked: map[string]int{}, failed: map[string]int{}, shown: map[string]map[string]bool{injectorHook: {}, validatingHook: {}}}
+	a.chronicles = map[string]*chronicle{
+		injectorHook: startChronicle(t, injectorHook, "wasmesh-injector-tls"), validatingHook: startChronicle(t, validatingHook, "wasmesh-webhook-tls"),
+	}
 	a.repeat(t, 30*time.Millisecond, injectorHook, func(ctx context.Context) error { return injected(ctx, ns) })
 	a.repeat(t, 150*time.Millisecond, validatingHook, func(ctx context.Context) error { return validated(ctx, ns) })
 	for _, hook := range []string{injectorHook, validatingHook} {
@@ -90,6 +95,9 @@ func (a *admissions) stopAfter(t *testing.T, rotations int) {
 	})
 	close(a.ended)
 	a.running.Wait()
+	for hook, c := range a.chronicles {
+		c.end(t, hook, rotations)
+	}
 	versions(t)
 	took := time.Since(a.began).Seconds()
 	t.Logf("asked %v in %.0f s, while %d certificates of the injector and %d of the control plane were shown", a.asked, took, len(a.shown[injectorHook]), len(a.shown[validatingHook]))

@@ -26,8 +26,9 @@ func TestIdentity(t *testing.T) {
 		}
 		uninstall(t)
 	}()
+	namespace(t, "identity-idle", inMesh) // roots are told there too
 	ns := namespace(t, "identity", inMesh)
-	apply(t, ns, callers)
+	apply(t, ns, callers(ns))
 	ready(t, ns, "server", 2)
 	client := ready(t, ns, "client", 1)[0]
 	expect(t, "200", client, "http://server/")
@@ -47,10 +48,11 @@ func helm(t *testing.T, args ...string) {
 	}
 }
 
-// callers are a client and two servers whose port is opaque: each connection of the
+// callers are manifests of a client and two servers whose port is opaque: each connection of the
 // client is one of its own between the sidecars, with a handshake of its own.
-var callers = strings.NewReplacer("{name: http", "{name: tcp-web", "port: http}", "port: tcp-web}", "targetPort: http", "name: tcp-web, targetPort: tcp-web").Replace(server) +
-	"---" + client + `
+func callers(ns string) string {
+	return strings.NewReplacer("{name: http", "{name: tcp-web", "port: http}", "port: tcp-web}", "targetPort: http", "name: tcp-web, targetPort: tcp-web").Replace(server) +
+		"---" + strings.Replace(client, "args: [serve]", "args: [serve], ports: [{containerPort: 8080}]", 1) + `
 ---
 apiVersion: specs.smi-spec.io/v1alpha4
 kind: TCPRoute
@@ -62,9 +64,10 @@ kind: TrafficTarget
 metadata: {name: web}
 spec:
   destination: {kind: ServiceAccount, name: default}
-  sources: [{kind: ServiceAccount, name: default, namespace: identity}]
+  sources: [{kind: ServiceAccount, name: default, namespace: ` + ns + `}]
   rules: [{kind: TCPRoute, name: web}]
 `
+}
 
 // newcomer is one more client that starts while something else happens.
 func newcomer(name string) string {

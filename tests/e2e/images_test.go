@@ -9,6 +9,7 @@ import (
 
 	"github.com/wasmesh/wasmesh/injector/envoy"
 	"github.com/wasmesh/wasmesh/tests/e2e/agent"
+	"github.com/wasmesh/wasmesh/tests/e2e/cluster"
 )
 
 // programs are what runs in pods: a name, and where its source is.
@@ -63,7 +64,7 @@ func program(name string) string {
 
 // images says what the image names of manifests stand for. There is no shell in
 // any of them. The bookstore's has the tests' client beside its own program.
-func images() agent.Images {
+func images(tools cluster.Tools) agent.Images {
 	in := func(names ...string) map[string]string {
 		files := map[string]string{}
 		for _, name := range names {
@@ -77,6 +78,7 @@ func images() agent.Images {
 	return agent.Images{
 		"app":                   {Files: in("app"), Entrypoint: []string{"app"}, User: 1000},
 		"wasmesh/bookstore-app": {Files: in("bookstore-app", "app"), Entrypoint: []string{"bookstore-app"}, User: 1000},
+		"cert-manager":          {Files: map[string]string{"/usr/local/bin/cert-manager": tools.CertManager}, Entrypoint: []string{"cert-manager"}, User: 1000},
 		"wasmesh/wasmesh":       {Files: wasmesh, Entrypoint: []string{"wasmesh"}, User: 65532},
 		"wasmesh/sidecar":       {Files: sidecar, Libraries: true, Entrypoint: []string{"wasmesh-sidecar"}, User: 1337},
 	}

@@ -42,7 +42,7 @@ func rotation(t *testing.T, ns string) {
 		t.Logf("%s after %v", step, time.Since(stepped).Round(10*time.Millisecond))
 		expect(t, "200", ready(t, ns, name, 1)[0], "http://server/")
 		trusted := map[string]int{"start": 2, "switch": 2, "finish": 1}[step]
-		agree(t, ns, replicas, trusted)
+		agree(t, replicas, trusted)
 		if step != "finish" {
 			if err := old.call(target); err != nil {
 				t.Errorf("after %s the old root is refused: %v", step, err)
@@ -54,14 +54,17 @@ func rotation(t *testing.T, ns string) {
 	if after.root.Equal(before.root) {
 		t.Fatal("the root is the same")
 	}
-	await(t, "a certificate of the old root is refused", leafLife, func() error {
-		if old.call(target) == nil {
-			return errors.New("it is accepted")
+	fresh := after.leaf(t, ns)
+	for _, p := range ready(t, ns, "server", 2) {
+		await(t, p.Name+" refuses a certificate of the old root", leafLife, func() error {
+			if old.call(p) == nil {
+				return errors.New("it is accepted")
+			}
+			return nil
+		})
+		if err := fresh.call(p); err != nil {
+			t.Errorf("%s, a certificate of the new root, made in the same way: %v", p.Name, err)
 		}
-		return nil
-	})
-	if err := after.leaf(t, ns).call(target); err != nil {
-		t.Errorf("a certificate of the new root, made in the same way: %v", err)
 	}
 }
 
@@ -77,9 +80,9 @@ func rotate(t *testing.T, replica corev1.Pod, args ...string) string {
 	return out
 }
 
-// agree waits until all replicas, and the ConfigMap from which new pods start, name
-// so many roots, and the same.
-func agree(t *testing.T, ns string, replicas []corev1.Pod, roots int) {
+// agree waits until all replicas, and the ConfigMaps from which new pods start in each
+// namespace, name so many roots, and the same.
+func agree(t *testing.T, replicas []corev1.Pod, roots int) {
 	t.Helper()
 	await(t, fmt.Sprintf("%d roots everywhere", roots), settleTimeout, func() error {
 		told := map[string]bool{}
@@ -93,9 +96,14 @@ func agree(t *testing.T, ns string, replicas []corev1.Pod, roots int) {
 		if len(told) != 1 {
 			return fmt.Errorf("the replicas say %v", told)
 		}
-		c, err := kube.Client.CoreV1().ConfigMaps(ns).Get(t.Context(), "wasmesh-roots", metav1.GetOptions{})
-		if err == nil && strings.Count(c.Data["roots.pem"], "BEGIN") != roots {
-			err = errors.New("the ConfigMap has others")
+		maps, err := kube.Client.CoreV1().ConfigMaps("").List(t.Context(), metav1.ListOptions{FieldSelector: "metadata.name=wasmesh-roots"})
+		if err == nil && len(maps.Items) < 2 {
+			err = fmt.Errorf("%d namespaces have the ConfigMap", len(maps.Items))
+		}
+		for _, c := range maps.Items {
+			if strings.Count(c.Data["roots.pem"], "BEGIN") != roots || c.Data["roots.pem"] != maps.Items[0].Data["roots.pem"] {
+				err = fmt.Errorf("the ConfigMap of %s has others", c.Namespace)
+			}
 		}
 		return err
 	})
@@ -169,16 +177,20 @@ func (b bearer) call(p corev1.Pod) error {
 	return err
 }
 
-// replicasOf gives the two pods of a part of the mesh.
+// replicasOf waits for the two pods of a part of the mesh.
 func replicasOf(t *testing.T, part string) (out []corev1.Pod) {
 	t.Helper()
-	for _, p := range podsOf(t, system) {
-		if p.Labels["app.kubernetes.io/name"] == part && p.DeletionTimestamp == nil {
-			out = append(out, p)
+	await(t, "two replicas of "+part, settleTimeout, func() error {
+		out = nil
+		for _, p := range podsOf(t, system) {
+			if p.Labels["app.kubernetes.io/name"] == part && p.DeletionTimestamp == nil && isReady(p) {
+				out = append(out, p)
+			}
 		}
-	}
-	if len(out) != 2 {
-		t.Fatalf("%d replicas of %s, want 2", len(out), part)
-	}
+		if len(out) != 2 {
+			return fmt.Errorf("%d are ready", len(out))
+		}
+		return nil
+	})
 	return out
 }
