@@ -19,6 +19,7 @@ import (
 	"github.com/wasmesh/wasmesh/controlplane/mesh"
 	"github.com/wasmesh/wasmesh/controlplane/smi"
 	"github.com/wasmesh/wasmesh/controlplane/status"
+	"github.com/wasmesh/wasmesh/controlplane/webhookcert"
 	"github.com/wasmesh/wasmesh/examples/bookstore/demo"
 	"github.com/wasmesh/wasmesh/filters/policy"
 	"github.com/wasmesh/wasmesh/injector/envoy"
@@ -46,6 +47,7 @@ func runControlPlane(ctx context.Context, args []string, _, stderr io.Writer) er
 	cluster := clusterFlags(f)
 	f.StringVar(&o.Health, "health", "", "address of the probes /ready and /healthy, such as :15021 (default none)")
 	f.StringVar(&o.Webhook, "webhook", "", "address of the validating webhook, such as :15014 (default none; needs --kubernetes)")
+	f.DurationVar(&o.WebhookLife, "webhook-life", webhookcert.DefaultLife, "life of the webhook's certificate, which is replaced with a third of it left")
 	f.StringVar(&o.State, "state", defaultState, "folder of the authority's key and the join tokens")
 	f.StringVar(&o.Module, "module", "bin/mesh.wasm", "filter module; read again when it changes")
 	f.StringVar(&o.Modules, "modules", "", "folder that keeps modules by digest (default STATE/modules)")

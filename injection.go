@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/wasmesh/wasmesh/controlplane/kube"
+	"github.com/wasmesh/wasmesh/controlplane/webhookcert"
 	"github.com/wasmesh/wasmesh/injector/inject"
 	"github.com/wasmesh/wasmesh/injector/webhook"
 )
@@ -47,6 +48,7 @@ func runInjector(ctx context.Context, args []string, _, stderr io.Writer) error 
 	f.StringVar(&o.Namespace, "namespace", orElse(os.Getenv("POD_NAMESPACE"), inject.Defaults().SystemNamespace), "namespace of the injector and the control plane")
 	f.StringVar(&o.Listen, "listen", ":9443", "address at which the API server asks")
 	f.StringVar(&o.Health, "health", "", "address of the probes /ready and /healthy and of /metrics, such as :15021 (default none)")
+	f.DurationVar(&o.CertificateLife, "webhook-life", webhookcert.DefaultLife, "life of the webhook's certificate, which is replaced with a third of it left")
 	settings := injectionFlags(f)
 	plain, err := parse(f, args)
 	if err != nil {

@@ -65,7 +65,7 @@ func runCA(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 func refused(stdout io.Writer, r controlplane.Refusal) error {
 	fmt.Fprintln(stdout, r.Error)
 	if r.Force {
-		fmt.Fprintln(stdout, "\nWait for them (--wait 2m), revoke those that will not come back by removing their files from STATE/workloads, or give --force.")
+		fmt.Fprintln(stdout, "\nWait for them (--wait 2m), or give --force. Of those that will not come back delete the pods, and revoke the workloads by removing their files from STATE/workloads.")
 	}
 	if err := printRotation(stdout, r.Rotation); err != nil {
 		return err

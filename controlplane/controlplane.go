@@ -55,6 +55,9 @@ type Options struct {
 	// Webhook is the address of the validating webhook, which needs Kubernetes;
 	// empty for none.
 	Webhook string
+	// WebhookLife is how long a certificate of the webhook lives;
+	// webhookcert.DefaultLife if zero.
+	WebhookLife time.Duration
 	// Settings hold for the whole mesh.
 	Settings smi.Settings
 	// LeafLifetime is how long a workload's certificate lives.

@@ -26,10 +26,13 @@ func (p *plane) validate(ctx context.Context, l net.Listener) error {
 		return errors.Join(errors.New("a validating webhook needs a cluster; give --kubernetes, or no --webhook"), l.Close())
 	}
 	namespace := p.options.Kubernetes.Namespace
-	keeper := webhookcert.New(webhookcert.Options{
+	keeper, err := webhookcert.New(webhookcert.Options{
 		Client: p.clients.Typed, Namespace: namespace, Secret: webhookSecret, Validating: webhookConfiguration,
-		Hosts: []string{fmt.Sprintf("%s.%s.svc", webhookService, namespace)}, Log: p.options.Log,
+		Hosts: []string{fmt.Sprintf("%s.%s.svc", webhookService, namespace)}, Life: p.options.WebhookLife, Log: p.options.Log,
 	})
+	if err != nil {
+		return errors.Join(err, l.Close())
+	}
 	settings := p.options.Settings
 	settings.Kubernetes = true
 	server := admission.Server(admission.Options{Settings: settings, Log: p.options.Log,

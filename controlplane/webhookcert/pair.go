@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"maps"
 	"math/big"
+	"slices"
 	"time"
 )
 
@@ -27,19 +28,26 @@ const (
 )
 
 const (
-	// life of a certificate; with a third of it left the next one is made.
-	life = 30 * 24 * time.Hour
-	// settle is how long the next one waits: API servers hear of a new bundle
+	// DefaultLife is that of a certificate; with a third of it left the next one is
+	// made.
+	DefaultLife = 30 * 24 * time.Hour
+	// MinLife leaves replicas the time to follow each other.
+	MinLife = 15 * time.Second
+	// longestSettle is how long the next one waits: API servers hear of a new bundle
 	// within seconds.
-	settle = 2 * time.Minute
+	longestSettle = 2 * time.Minute
 	// early allows for clocks that are behind.
 	early = time.Hour
 )
 
+// settle is how long the next certificate waits until it is served.
+func settle(life time.Duration) time.Duration { return min(longestSettle, life/10) }
+
 // step returns what the Secret should hold, from what it holds: nothing at first,
 // then a certificate, in time the next one beside it, and that one alone. What is
-// damaged or for other hosts counts as nothing.
-func step(data map[string][]byte, hosts []string, now time.Time) (map[string][]byte, error) {
+// damaged or for other hosts counts as nothing. The next one takes over when it has
+// waited and stands in the bundles of all webhooks, unless there is no other.
+func step(data map[string][]byte, bundles [][]byte, hosts []string, life time.Duration, now time.Time) (map[string][]byte, error) {
 	out := maps.Clone(data)
 	if out == nil {
 		out = map[string][]byte{}
@@ -53,19 +61,24 @@ func step(data map[string][]byte, hosts []string, now time.Time) (map[string][]b
 		delete(out, nextCertKey)
 		delete(out, nextKeyKey)
 	case !usable:
-		out[certKey], out[keyKey], err = makePair(hosts, now)
-	case waiting && now.Sub(next.NotBefore) >= early+settle:
+		out[certKey], out[keyKey], err = makePair(hosts, life, now)
+	case waiting && now.Sub(next.NotBefore) >= early+settle(life) && inAll(bundles, out[nextCertKey]):
 		out[certKey], out[keyKey] = out[nextCertKey], out[nextKeyKey]
 		delete(out, nextCertKey)
 		delete(out, nextKeyKey)
 	case !waiting && current.NotAfter.Sub(now) < life/3:
-		out[nextCertKey], out[nextKeyKey], err = makePair(hosts, now)
+		out[nextCertKey], out[nextKeyKey], err = makePair(hosts, life, now)
 	}
 	if err != nil {
 		return nil, err
 	}
 	out[bundleKey] = bundle(out, now)
 	return out, nil
+}
+
+// inAll reports whether each webhook's bundle has a certificate.
+func inAll(bundles [][]byte, cert []byte) bool {
+	return len(bundles) > 0 && !slices.ContainsFunc(bundles, func(b []byte) bool { return !bytes.Contains(b, cert) })
 }
 
 // bundle joins the certificates that are used or will be with those that were
@@ -105,7 +118,7 @@ func valid(cert, key []byte, hosts []string, now time.Time) (*x509.Certificate, 
 }
 
 // makePair makes a certificate that vouches for itself and for nothing else.
-func makePair(hosts []string, now time.Time) (cert, key []byte, err error) {
+func makePair(hosts []string, life time.Duration, now time.Time) (cert, key []byte, err error) {
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, nil, fmt.Errorf("making a key: %w", err)
@@ -116,7 +129,8 @@ func makePair(hosts []string, now time.Time) (cert, key []byte, err error) {
 	}
 	template := &x509.Certificate{
 		SerialNumber: serial, Subject: pkix.Name{CommonName: "wasmesh webhook"}, DNSNames: hosts,
-		NotBefore: now.Add(-early), NotAfter: now.Add(life), BasicConstraintsValid: true,
+		// Whole seconds: rounded up, so that none of the time to settle is lost.
+		NotBefore: now.Add(time.Second - early), NotAfter: now.Add(life), BasicConstraintsValid: true,
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)

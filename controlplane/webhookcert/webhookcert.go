@@ -9,6 +9,7 @@
 package webhookcert
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -29,9 +30,9 @@ import (
 )
 
 const (
-	// interval between looks at the Secret and the configuration: somebody may
-	// have replaced either, an upgrade for instance.
-	interval = 10 * time.Second
+	// longestInterval between looks at the Secret and the configuration: somebody
+	// may have replaced either, an upgrade for instance.
+	longestInterval = 10 * time.Second
 	// impatient is the interval until there is something to serve.
 	impatient = 500 * time.Millisecond
 )
@@ -47,6 +48,8 @@ type Options struct {
 	// Mutating or Validating is the name of the configuration whose bundle is
 	// kept; the other one is empty.
 	Mutating, Validating string
+	// Life is that of each certificate; DefaultLife if zero.
+	Life time.Duration
 	// Now is the clock; time.Now if nil.
 	Now func() time.Time
 	Log *slog.Logger
@@ -59,12 +62,19 @@ type Keeper struct {
 	told    atomic.Bool
 }
 
-// New returns a keeper that has nothing yet; Run gets it.
-func New(o Options) *Keeper {
+// New returns a keeper that has nothing yet; Run gets it. A life below MinLife is
+// an error.
+func New(o Options) (*Keeper, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	return &Keeper{options: o}
+	if o.Life == 0 {
+		o.Life = DefaultLife
+	}
+	if o.Life < MinLife {
+		return nil, fmt.Errorf("a webhook's certificate cannot live for %v; choose %v or more", o.Life, MinLife)
+	}
+	return &Keeper{options: o}, nil
 }
 
 // TLS returns the configuration to serve with: TLS 1.2 or newer, always with the
@@ -95,7 +105,8 @@ func (k *Keeper) Run(ctx context.Context) {
 			failed = err.Error()
 			k.options.Log.Warn("the webhook's certificate is not as it should be; it is tried again", "err", err)
 		}
-		wait := interval
+		// Several looks in the time that a next certificate waits.
+		wait := min(longestInterval, k.options.Life/30)
 		if !k.Ready() {
 			wait = impatient
 		}
@@ -106,9 +117,11 @@ func (k *Keeper) Run(ctx context.Context) {
 	}
 }
 
-// once makes Secret, bundle and what is served agree, in this order.
+// once makes Secret, bundle and what is served agree, in this order. What the API
+// server trusts already is looked at first: nothing else is to be served.
 func (k *Keeper) once(ctx context.Context) error {
-	data, err := k.secret(ctx)
+	webhooks, unknown := k.configured(ctx)
+	data, err := k.secret(ctx, webhooks.bundles())
 	if err != nil {
 		return err
 	}
@@ -117,7 +130,10 @@ func (k *Keeper) once(ctx context.Context) error {
 		return fmt.Errorf("the certificate in Secret %s: %w", k.options.Secret, err)
 	}
 	k.pair.Store(&pair)
-	if err := k.tell(ctx, data[bundleKey]); err != nil {
+	if unknown != nil {
+		return unknown
+	}
+	if err := k.tell(ctx, webhooks, data[bundleKey]); err != nil {
 		return err
 	}
 	k.told.Store(true)
@@ -125,15 +141,15 @@ func (k *Keeper) once(ctx context.Context) error {
 }
 
 // secret returns what the Secret holds after it was brought up to date. Of
-// replicas that do so at once one wins; the others take its word next time.
-func (k *Keeper) secret(ctx context.Context) (map[string][]byte, error) {
+// replicas that do so at once one wins, and the others take its word.
+func (k *Keeper) secret(ctx context.Context, bundles [][]byte) (map[string][]byte, error) {
 	secrets := k.options.Client.CoreV1().Secrets(k.options.Namespace)
 	found, err := secrets.Get(ctx, k.options.Secret, metav1.GetOptions{})
 	missing := apierrors.IsNotFound(err)
 	if err != nil && !missing {
 		return nil, fmt.Errorf("reading Secret %s: %w", k.options.Secret, err)
 	}
-	wanted, err := step(found.Data, k.options.Hosts, k.options.Now())
+	wanted, err := step(found.Data, bundles, k.options.Hosts, k.options.Life, k.options.Now())
 	if err != nil {
 		return nil, err
 	}
@@ -144,62 +160,86 @@ func (k *Keeper) secret(ctx context.Context) (map[string][]byte, error) {
 		found.Data = wanted
 		found, err = secrets.Update(ctx, found, metav1.UpdateOptions{})
 	}
+	if apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) {
+		found, err = secrets.Get(ctx, k.options.Secret, metav1.GetOptions{})
+	}
 	if err != nil {
 		return nil, fmt.Errorf("writing Secret %s: %w", k.options.Secret, err)
 	}
 	return found.Data, nil
 }
 
-// tell writes the bundle into the configuration where it is another.
-func (k *Keeper) tell(ctx context.Context, bundle []byte) error {
-	api := k.options.Client.AdmissionregistrationV1()
-	name := k.options.Mutating + k.options.Validating
-	var clients []admissionv1.WebhookClientConfig
-	var names []string
-	if k.options.Mutating != "" {
-		found, err := api.MutatingWebhookConfigurations().Get(ctx, name, metav1.GetOptions{})
-		if err != nil {
-			return fmt.Errorf("reading webhook configuration %s: %w", name, err)
-		}
-		for _, w := range found.Webhooks {
-			clients, names = append(clients, w.ClientConfig), append(names, w.Name)
-		}
-	} else {
-		found, err := api.ValidatingWebhookConfigurations().Get(ctx, name, metav1.GetOptions{})
-		if err != nil {
-			return fmt.Errorf("reading webhook configuration %s: %w", name, err)
-		}
-		for _, w := range found.Webhooks {
-			clients, names = append(clients, w.ClientConfig), append(names, w.Name)
-		}
+// webhook is one of a configuration.
+type webhook struct {
+	name   string
+	bundle []byte
+}
+
+type webhooks []webhook
+
+func (w webhooks) bundles() (out [][]byte) {
+	for _, one := range w {
+		out = append(out, one.bundle)
 	}
-	patch, err := bundlePatch(names, clients, bundle)
+	return out
+}
+
+func (k *Keeper) name() string { return k.options.Mutating + k.options.Validating }
+
+// configured are the webhooks of the configuration.
+func (k *Keeper) configured(ctx context.Context) (out webhooks, err error) {
+	api := k.options.Client.AdmissionregistrationV1()
+	add := func(name string, c admissionv1.WebhookClientConfig) { out = append(out, webhook{name, c.CABundle}) }
+	if k.options.Mutating != "" {
+		found, err := api.MutatingWebhookConfigurations().Get(ctx, k.name(), metav1.GetOptions{})
+		if err != nil {
+			return nil, fmt.Errorf("reading webhook configuration %s: %w", k.name(), err)
+		}
+		for _, w := range found.Webhooks {
+			add(w.Name, w.ClientConfig)
+		}
+		return out, nil
+	}
+	found, err := api.ValidatingWebhookConfigurations().Get(ctx, k.name(), metav1.GetOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("reading webhook configuration %s: %w", k.name(), err)
+	}
+	for _, w := range found.Webhooks {
+		add(w.Name, w.ClientConfig)
+	}
+	return out, nil
+}
+
+// tell writes the bundle into the configuration where it is another.
+func (k *Keeper) tell(ctx context.Context, there webhooks, bundle []byte) error {
+	patch, err := bundlePatch(there, bundle)
 	if err != nil || patch == nil {
 		return err
 	}
+	api := k.options.Client.AdmissionregistrationV1()
 	if k.options.Mutating != "" {
-		_, err = api.MutatingWebhookConfigurations().Patch(ctx, name, types.JSONPatchType, patch, metav1.PatchOptions{})
+		_, err = api.MutatingWebhookConfigurations().Patch(ctx, k.name(), types.JSONPatchType, patch, metav1.PatchOptions{})
 	} else {
-		_, err = api.ValidatingWebhookConfigurations().Patch(ctx, name, types.JSONPatchType, patch, metav1.PatchOptions{})
+		_, err = api.ValidatingWebhookConfigurations().Patch(ctx, k.name(), types.JSONPatchType, patch, metav1.PatchOptions{})
 	}
 	if err != nil {
-		return fmt.Errorf("writing webhook configuration %s: %w", name, err)
+		return fmt.Errorf("writing webhook configuration %s: %w", k.name(), err)
 	}
 	return nil
 }
 
 // bundlePatch sets the bundle of each webhook that has another; nil if none has.
 // It holds each webhook to its name, in case the list changed meanwhile.
-func bundlePatch(names []string, clients []admissionv1.WebhookClientConfig, bundle []byte) ([]byte, error) {
+func bundlePatch(there webhooks, bundle []byte) ([]byte, error) {
 	type operation struct {
 		Op    string `json:"op"`
 		Path  string `json:"path"`
 		Value any    `json:"value"`
 	}
 	var patch []operation
-	for i, c := range clients {
-		if string(c.CABundle) != string(bundle) {
-			patch = append(patch, operation{"test", fmt.Sprintf("/webhooks/%d/name", i), names[i]},
+	for i, w := range there {
+		if !bytes.Equal(w.bundle, bundle) {
+			patch = append(patch, operation{"test", fmt.Sprintf("/webhooks/%d/name", i), w.name},
 				operation{"add", fmt.Sprintf("/webhooks/%d/clientConfig/caBundle", i), bundle})
 		}
 	}

@@ -38,15 +38,21 @@ type Options struct {
 	// Listen and Health are addresses; an empty Health is none.
 	Listen, Health string
 	Settings       inject.Settings
-	Log            *slog.Logger
+	// CertificateLife is how long a certificate of the webhook lives;
+	// webhookcert.DefaultLife if zero.
+	CertificateLife time.Duration
+	Log             *slog.Logger
 }
 
 // Run answers until ctx ends, and then finishes what is open.
 func Run(ctx context.Context, o Options) error {
-	keeper := webhookcert.New(webhookcert.Options{
+	keeper, err := webhookcert.New(webhookcert.Options{
 		Client: o.Client, Namespace: o.Namespace, Secret: secret, Mutating: configuration,
-		Hosts: []string{fmt.Sprintf("%s.%s.svc", service, o.Namespace)}, Log: o.Log,
+		Hosts: []string{fmt.Sprintf("%s.%s.svc", service, o.Namespace)}, Life: o.CertificateLife, Log: o.Log,
 	})
+	if err != nil {
+		return err
+	}
 	handler := New(o.Settings, o.Log)
 	server := Server(handler)
 	server.TLSConfig = keeper.TLS()

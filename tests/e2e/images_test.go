@@ -10,6 +10,7 @@ import (
 	wasmesh "github.com/wasmesh/wasmesh/charts/images"
 	"github.com/wasmesh/wasmesh/injector/envoy"
 	"github.com/wasmesh/wasmesh/tests/e2e/agent"
+	"github.com/wasmesh/wasmesh/tests/e2e/cluster"
 )
 
 // built is a program that runs in pods: its name, and where its source is.
@@ -68,7 +69,7 @@ func program(name string) string {
 
 // images says what the image names of manifests stand for. There is no shell in
 // any of them. The bookstore's has the tests' client beside its own program.
-func images() agent.Images {
+func images(tools cluster.Tools) agent.Images {
 	in := func(names ...string) map[string]string {
 		files := map[string]string{}
 		for _, name := range names {
@@ -79,6 +80,7 @@ func images() agent.Images {
 	all := agent.Images{
 		"app":                   {Files: in("app"), Entrypoint: []string{"app"}, User: 1000},
 		"wasmesh/bookstore-app": {Files: in("bookstore-app", "app"), Entrypoint: []string{"bookstore-app"}, User: 1000},
+		"cert-manager":          {Files: map[string]string{"/usr/local/bin/cert-manager": tools.CertManager}, Entrypoint: []string{"cert-manager"}, User: 1000},
 	}
 	for _, i := range wasmesh.All() {
 		image := agent.Image{Files: i.Files(filepath.Dir(program("any")), program("mesh.wasm")), Entrypoint: []string{i.Programs[0].Path()}, User: i.User}

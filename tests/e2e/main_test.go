@@ -22,6 +22,7 @@ const root = "../.."
 var (
 	kube  *cluster.Cluster
 	nodes []*agent.Agent
+	tools cluster.Tools
 )
 
 // TestMain starts this program twice: the first builds what runs in pods, with the
@@ -52,8 +53,8 @@ func inside(m *testing.M) (int, error) {
 		level = slog.LevelInfo
 	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
-	tools, err := cluster.FindTools(toolsFolder())
-	if err != nil {
+	var err error
+	if tools, err = cluster.FindTools(toolsFolder()); err != nil {
 		return 1, err
 	}
 	if kube, err = cluster.Boot(ctx, tools, log); err != nil {
@@ -69,7 +70,7 @@ func inside(m *testing.M) (int, error) {
 			return 1, err
 		}
 		node := &agent.Agent{
-			Name: name, Client: client, Network: kube.Network, Images: images(), Shim: program("shim"),
+			Name: name, Client: client, Network: kube.Network, Images: images(tools), Shim: program("shim"),
 			Folder: filepath.Join(cluster.Home, name), Port: 10250 + n, Log: log,
 		}
 		if err := node.Start(ctx); err != nil {

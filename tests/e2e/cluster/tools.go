@@ -10,9 +10,11 @@ import (
 	"strings"
 )
 
-// Tools says where the programs of Kubernetes are.
+// Tools says where the programs of Kubernetes and of what runs in it are.
 type Tools struct {
 	Etcd, APIServer, ControllerManager, Scheduler, Kubectl, Helm string
+	// CertManager is its controller, and CertManagerCRDs are manifests.
+	CertManager, CertManagerCRDs string
 }
 
 // FindTools looks for the programs in a folder that tests/e2e/tools/build filled,
@@ -22,6 +24,7 @@ func FindTools(folder string) (Tools, error) {
 	for name, at := range map[string]*string{
 		"etcd": &t.Etcd, "kube-apiserver": &t.APIServer, "kube-controller-manager": &t.ControllerManager,
 		"kube-scheduler": &t.Scheduler, "kubectl": &t.Kubectl, "helm": &t.Helm,
+		"cert-manager": &t.CertManager, "cert-manager-crds.yaml": &t.CertManagerCRDs,
 	} {
 		found, err := filepath.Glob(filepath.Join(folder, "*", name))
 		if err != nil {

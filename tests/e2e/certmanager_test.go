@@ -1,0 +1,189 @@
+package e2e
+
+import (
+	"bytes"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"net"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// certManager runs cert-manager for the namespace of the mesh.
+const certManager = `
+apiVersion: v1
+kind: ServiceAccount
+metadata: {name: cert-manager}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: cert-manager}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: cluster-admin}
+subjects: [{kind: ServiceAccount, name: cert-manager, namespace: cert-manager}]
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: cert-manager, labels: {app: cert-manager}}
+spec:
+  serviceAccountName: cert-manager
+  containers: [{name: app, image: cert-manager, args: [--namespace, wasmesh-system]}]
+`
+
+// issuers are a root that nobody in the mesh has the key of, and the intermediate
+// that it issues for the mesh, as docs/kubernetes.md has them.
+const issuers = `
+apiVersion: cert-manager.io/v1
+kind: Issuer
+metadata: {name: self-signed, namespace: wasmesh-system}
+spec: {selfSigned: {}}
+---
+apiVersion: cert-manager.io/v1
+kind: Certificate
+metadata: {name: root, namespace: wasmesh-system}
+spec:
+  isCA: true
+  commonName: the root of wasmesh.local
+  secretName: root
+  duration: 87600h
+  privateKey: {algorithm: ECDSA, size: 256}
+  issuerRef: {name: self-signed}
+---
+apiVersion: cert-manager.io/v1
+kind: Issuer
+metadata: {name: root, namespace: wasmesh-system}
+spec: {ca: {secretName: root}}
+---
+apiVersion: cert-manager.io/v1
+kind: Certificate
+metadata: {name: authority, namespace: wasmesh-system}
+spec:
+  isCA: true
+  commonName: wasmesh
+  uris: ["spiffe://wasmesh.local"]
+  usages: [cert sign, crl sign]
+  secretName: authority
+  duration: 720h
+  privateKey: {algorithm: ECDSA, size: 256, rotationPolicy: Always}
+  issuerRef: {name: root}
+`
+
+// TestCertManager: the mesh signs with an intermediate that cert-manager issues,
+// and with the next one, key and all, when cert-manager renews it.
+func TestCertManager(t *testing.T) {
+	manager := namespace(t, "cert-manager", nil)
+	kubectl(t, "create", "-f", tools.CertManagerCRDs)
+	defer kubectl(t, "delete", "-f", tools.CertManagerCRDs)
+	apply(t, manager, certManager)
+	if out, err := kube.Kubectl(t.Context(), "", "create", "namespace", system); err != nil {
+		t.Logf("%v %s", err, out) // another test made it
+	}
+	applyAll(t, issuers)
+	await(t, "cert-manager issues the intermediate", settleTimeout, func() error {
+		_, err := issued(t)
+		return err
+	})
+	helm(t, "install", "wasmesh", chart, "--set", "mesh.authoritySecret=authority", "--set", "mesh.leafLifetime="+leafLife.String())
+	defer func() {
+		if t.Failed() {
+			describe(t.Context(), t, system)
+			describe(t.Context(), t, manager)
+		}
+		uninstall(t)
+	}()
+	ns := namespace(t, "issued", inMesh)
+	apply(t, ns, callers(ns))
+	from := ready(t, ns, "client", 1)[0]
+	pods := append(ready(t, ns, "server", 2), from)
+	expect(t, "200", from, "http://server/")
+	calls := startCalls(t, from, "http://server/")
+	first, replicas := shownBy(t, pods), replicasOf(t, "wasmesh-controlplane")
+	renew(t)
+	apply(t, ns, newcomer("newcomer"))
+	await(t, "another intermediate", settleTimeout, func() error {
+		now, err := issued(t)
+		if err == nil && now.Equal(first) {
+			err = errors.New("it is the same")
+		}
+		return err
+	})
+	expect(t, "200", ready(t, ns, "newcomer", 1)[0], "http://server/")
+	if second := shownBy(t, pods); bytes.Equal(second.RawSubjectPublicKeyInfo, first.RawSubjectPublicKeyInfo) {
+		t.Error("the intermediate has the key of the one before")
+	}
+	calls.stop(t)
+	for i, now := range replicasOf(t, "wasmesh-controlplane") {
+		if now.UID != replicas[i].UID || now.Status.ContainerStatuses[0].RestartCount > 0 {
+			t.Errorf("%s was restarted", replicas[i].Name)
+		}
+	}
+}
+
+// issued is the intermediate that cert-manager has issued.
+func issued(t *testing.T) (*x509.Certificate, error) {
+	secret, err := kube.Client.CoreV1().Secrets(system).Get(t.Context(), "authority", metav1.GetOptions{})
+	if err != nil {
+		return nil, err
+	}
+	block, _ := pem.Decode(secret.Data["tls.crt"])
+	if block == nil {
+		return nil, errors.New("the Secret has no certificate yet")
+	}
+	return x509.ParseCertificate(block.Bytes)
+}
+
+// renew does what `cmctl renew` does.
+func renew(t *testing.T) {
+	t.Helper()
+	condition := fmt.Sprintf(`[{"op":"add","path":"/status/conditions/-","value":{"type":"Issuing","status":"True","reason":"ManuallyTriggered","message":"renew","lastTransitionTime":%q}}]`, time.Now().UTC().Format(time.RFC3339))
+	err := kube.Client.RESTClient().Patch(types.JSONPatchType).AbsPath("/apis/cert-manager.io/v1/namespaces/" + system + "/certificates/authority/status").
+		Body([]byte(condition)).Do(t.Context()).Error()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// shownBy waits until every pod shows a chain over the intermediate of the moment
+// to the root of cert-manager, and returns the intermediate.
+func shownBy(t *testing.T, pods []corev1.Pod) (intermediate *x509.Certificate) {
+	t.Helper()
+	secret, err := kube.Client.CoreV1().Secrets(system).Get(t.Context(), "root", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(secret.Data["tls.crt"])
+	began := time.Now()
+	await(t, "the pods have certificates of the intermediate", settleTimeout, func() error {
+		if intermediate, err = issued(t); err != nil {
+			return err
+		}
+		for _, p := range pods {
+			// The server shows itself before it hears that we have no certificate.
+			conn, err := tls.DialWithDialer(&net.Dialer{Timeout: 5 * time.Second}, "tcp", net.JoinHostPort(p.Status.PodIP, "8080"),
+				&tls.Config{InsecureSkipVerify: true, NextProtos: []string{"wasmesh"}})
+			if err != nil {
+				return err
+			}
+			chain := conn.ConnectionState().PeerCertificates
+			_ = conn.Close()
+			if len(chain) != 2 || !chain[1].Equal(intermediate) {
+				return fmt.Errorf("%s shows %d certificates, not those of the intermediate", p.Name, len(chain))
+			}
+			between := x509.NewCertPool()
+			between.AddCert(chain[1])
+			if _, err := chain[0].Verify(x509.VerifyOptions{Roots: roots, Intermediates: between}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	t.Logf("every pod has a certificate of %x after %v", intermediate.SerialNumber, time.Since(began).Round(10*time.Millisecond))
+	return intermediate
+}
