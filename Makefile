@@ -9,7 +9,7 @@ TINYGO ?=
 LIGHT = bin/mesh-tinygo.wasm
 JUDGED = $(if $(TINYGO),$(LIGHT),$(MODULE))
 
-.PHONY: all build module modules envoy demo demo-check test e2e outages conformance identity edits check bench lightness swaps fuzz fuzz-long fuzz-mutants clean
+.PHONY: all build module modules envoy images demo demo-check test e2e outages conformance identity edits check bench lightness swaps fuzz fuzz-long fuzz-mutants clean
 
 # How long each decoder is fuzzed; how many cases the long comparison has, and
 # that wazero sees the cases of every nth world.
@@ -31,6 +31,12 @@ modules: module $(if $(TINYGO),$(LIGHT),$(wildcard $(LIGHT)))
 
 $(LIGHT): .ci/tinygo .ci/wasm-opt filters/modules/proxywasm.json go.mod go.sum $(shell find filters -name '*.go')
 	./.ci/tinygo $@ ./filters/modules/mesh
+
+# The images that the chart runs, for both platforms, without a container engine:
+# into a folder, or to where TO=registry.example.com/mesh says.
+TO ?= oci:bin/images
+images: modules
+	$(GO) run ./charts/images/build --to $(TO) --tag $(shell sed -n 's/^appVersion: //p' charts/wasmesh/Chart.yaml) --module $(JUDGED) $(if $(BASE),--base $(BASE))
 
 envoy: build
 	bin/wasmesh envoy --tools .tools

@@ -96,6 +96,8 @@ var layers = []struct {
 	{"injector/sidecar/probe", nil},
 	{"injector/redirect/netfilter", []string{"injector/redirect"}},
 	{"injector/wasmesh-redirect", []string{"injector/redirect", "injector/redirect/netfilter"}},
+	{"charts/images", nil},
+	{"charts/images/build", []string{"charts/images"}},
 	{"injector/", []string{"injector/", "controlplane/ca", "controlplane/ca/durable", "controlplane/webhookcert", "filters/traffic", "wasm-registry/fetch", "wasm-registry/store"}},
 	{"examples/", []string{"examples/", "controlplane", "controlplane/", "injector/", "filters/"}},
 	{"tests/", []string{""}},

@@ -14,7 +14,7 @@ import (
 var purePackages = []string{
 	"filters/automaton", "filters/config", "filters/identity", "filters/pattern", "filters/policy",
 	"filters/traffic", "controlplane/mesh", "controlplane/modules", "controlplane/observe", "controlplane/smi", "controlplane/suggest",
-	"controlplane/wire", "controlplane/xds", "controlplane/kube/report", "controlplane/kube/trim", "injector/inject", "injector/redirect", "injector/sidecar/probe",
+	"controlplane/wire", "controlplane/xds", "controlplane/kube/report", "controlplane/kube/trim", "injector/inject", "injector/redirect", "injector/sidecar/probe", "charts/images",
 }
 
 // impureImports reach a clock, the environment, I/O, a lock or a logger.

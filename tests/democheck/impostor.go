@@ -130,7 +130,7 @@ func (c *check) impostor(ctx context.Context) error {
 		return err
 	}
 	i.leaf.Store(&right)
-	proven, err := send(to, get("/books-bought"))
+	proven, err := c.prove(ctx, to)
 	if err != nil {
 		return err
 	}
@@ -153,8 +153,27 @@ func (c *check) impostor(ctx context.Context) error {
 	return nil
 }
 
-// placeImpostor adds the manifest and waits until the buyer can dial it.
+// prove asks with the right leaf until the buyer's sidecar has taken what the
+// policy now says: until then it refuses the request itself.
+func (c *check) prove(ctx context.Context, to netip.AddrPort) (replies []reply, err error) {
+	late := c.mesh.Await(effectLimit, "an answer of the impostor", func(context.Context) error {
+		if replies, err = send(to, get("/books-bought")); err != nil || replies[0].code == http.StatusOK {
+			return nil
+		}
+		return fmt.Errorf("the buyer got %d", replies[0].code)
+	})
+	if err == nil && len(replies) == 0 {
+		err = late
+	}
+	return replies, err
+}
+
+// placeImpostor adds the manifest and the policy that lets the buyer in, and
+// waits until the buyer can dial it.
 func (c *check) placeImpostor(ctx context.Context) (*impostor, netip.AddrPort, error) {
+	if _, err := c.files.writePolicy(); err != nil {
+		return nil, netip.AddrPort{}, err
+	}
 	if _, err := c.files.replace("impostor.yaml", []byte(impostorManifest)); err != nil {
 		return nil, netip.AddrPort{}, err
 	}

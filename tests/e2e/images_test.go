@@ -7,19 +7,24 @@ import (
 	"os/exec"
 	"path/filepath"
 
+	wasmesh "github.com/wasmesh/wasmesh/charts/images"
 	"github.com/wasmesh/wasmesh/injector/envoy"
 	"github.com/wasmesh/wasmesh/tests/e2e/agent"
 	"github.com/wasmesh/wasmesh/tests/e2e/cluster"
 )
 
-// programs are what runs in pods: a name, and where its source is.
-var programs = []struct{ name, folder, source string }{
-	{"shim", ".", "./shim"},
-	{"app", ".", "./app"},
-	{"wasmesh", root, "."},
-	{"wasmesh-sidecar", root, "./injector/wasmesh-sidecar"},
-	{"wasmesh-redirect", root, "./injector/wasmesh-redirect"},
-	{"bookstore-app", root, "./examples/bookstore/app"},
+// built is a program that runs in pods: its name, and where its source is.
+type built struct{ name, folder, source string }
+
+// programs are those of the tests, and those of the product's images.
+func programs() []built {
+	all := []built{{"shim", ".", "./shim"}, {"app", ".", "./app"}, {"bookstore-app", root, "./examples/bookstore/app"}}
+	for _, i := range wasmesh.All() {
+		for _, p := range i.Programs {
+			all = append(all, built{p.Name, root, p.Source})
+		}
+	}
+	return all
 }
 
 // prepare makes what runs in pods, with the machine's network: the programs,
@@ -36,7 +41,7 @@ func prepare() error {
 	if err := os.Setenv(envoy.PathVariable, path); err != nil {
 		return err
 	}
-	for _, p := range programs {
+	for _, p := range programs() {
 		cmd := exec.Command("go", "build", "-o", program(p.name), p.source)
 		cmd.Dir, cmd.Stdout, cmd.Stderr = p.folder, os.Stdout, os.Stderr
 		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
@@ -72,14 +77,17 @@ func images(tools cluster.Tools) agent.Images {
 		}
 		return files
 	}
-	wasmesh, sidecar := in("wasmesh"), in("wasmesh-sidecar", "wasmesh-redirect")
-	wasmesh["/usr/local/share/wasmesh/mesh.wasm"] = program("mesh.wasm")
-	sidecar["/usr/local/bin/envoy"] = os.Getenv(envoy.PathVariable)
-	return agent.Images{
+	all := agent.Images{
 		"app":                   {Files: in("app"), Entrypoint: []string{"app"}, User: 1000},
 		"wasmesh/bookstore-app": {Files: in("bookstore-app", "app"), Entrypoint: []string{"bookstore-app"}, User: 1000},
 		"cert-manager":          {Files: map[string]string{"/usr/local/bin/cert-manager": tools.CertManager}, Entrypoint: []string{"cert-manager"}, User: 1000},
-		"wasmesh/wasmesh":       {Files: wasmesh, Entrypoint: []string{"wasmesh"}, User: 65532},
-		"wasmesh/sidecar":       {Files: sidecar, Libraries: true, Entrypoint: []string{"wasmesh-sidecar"}, User: 1337},
 	}
+	for _, i := range wasmesh.All() {
+		image := agent.Image{Files: i.Files(filepath.Dir(program("any")), program("mesh.wasm")), Entrypoint: []string{i.Programs[0].Path()}, User: i.User}
+		if i.Envoy {
+			image.Libraries, image.Files["/usr/local/bin/envoy"] = true, os.Getenv(envoy.PathVariable)
+		}
+		all["wasmesh/"+i.Name] = image
+	}
+	return all
 }
