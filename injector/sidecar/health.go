@@ -22,6 +22,8 @@ const (
 // health tells a kubelet how the sidecar is.
 type health struct {
 	admin Admin
+	// lack is why the sidecar has no certificate; nil while it has one.
+	lack *atomic.Pointer[string]
 	// stopping ends when the sidecar was asked to.
 	stopping context.Context
 }
@@ -43,6 +45,9 @@ func (h *health) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (h *health) waiting(ctx context.Context) string {
 	if h.stopping.Err() != nil {
 		return "it is stopping"
+	}
+	if lack := h.lack.Load(); lack != nil {
+		return *lack
 	}
 	ready, waiting, err := h.admin.Ready(ctx)
 	switch {
