@@ -51,7 +51,7 @@ test: build
 	WASMESH_MODULE=$(CURDIR)/$(JUDGED) ./.ci/test
 
 # On a real Kubernetes on this machine, as root. The first run builds Kubernetes,
-# etcd and Helm into .tools/e2e.
+# etcd, Helm and cert-manager into .tools/e2e.
 e2e: module
 	tests/e2e/tools/build .tools/e2e
 	cd tests/e2e && $(GO) vet ./...

@@ -9,12 +9,16 @@ import (
 	"testing"
 )
 
+// aRoot has the form of a certificate.
+const aRoot = "-----BEGIN CERTIFICATE-----\nMIIB/aY+\n-----END CERTIFICATE-----\n"
+
 // TestLint also renders with everything that can be switched.
 func TestLint(t *testing.T) {
 	for _, values := range [][]string{
 		nil,
 		{"--set", "crds.keep=true"},
 		{"--set", "mesh.authoritySecret=intermediate"},
+		{"--set", "mesh.alsoTrust=" + aRoot},
 		{"--set", "crds.smi=false,crds.own=false,validation.enabled=false"},
 		{"--set", "image.digest=sha256:" + strings.Repeat("a", 64), "--set", "imagePullSecrets[0].name=pull"},
 		{"--set", "controlPlane.priorityClassName=high,injector.nodeSelector.disk=ssd,controlPlane.extraArgs[0]=--leaf-lifetime=1h"},
@@ -44,6 +48,7 @@ func TestValuesAreHeldToTheSchema(t *testing.T) {
 		{"crds.kept=true", "crds.keep=true", "kept"},
 		{"validation.enabled=yes", "validation.enabled=false", "enabled"},
 		{"mesh.leafLifetime=1 day", "mesh.leafLifetime=24h", "leafLifetime"},
+		{"mesh.alsoTrust=" + strings.ReplaceAll(aRoot, "CERTIFICATE", "PRIVATE KEY"), "mesh.alsoTrust=" + aRoot + aRoot, "alsoTrust"},
 	} {
 		out, err := helm(t, "template", "wasmesh", chartPath, "--set", c.bad)
 		if err == nil || !strings.Contains(out, c.says) {
