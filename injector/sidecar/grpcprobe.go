@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 
 	"github.com/wasmesh/wasmesh/injector/sidecar/probe"
@@ -49,13 +50,22 @@ func (p *prober) grpc(ctx context.Context, a probe.GRPC, agent string) error {
 		status = response.Header.Get("Grpc-Status")
 	}
 	if status != "0" {
-		return fmt.Errorf("the health check ended with gRPC status %q", status)
+		return fmt.Errorf("the health check ended with %s", grpcStatus(status))
 	}
 	n, err := healthStatus(body)
 	if err == nil && n != serving {
 		err = fmt.Errorf("the application's health is %d, not %d (SERVING)", n, serving)
 	}
 	return err
+}
+
+// grpcStatus names a status if it is one, and nothing else that was sent.
+func grpcStatus(text string) string {
+	n, err := strconv.ParseUint(text, 10, 8)
+	if err != nil {
+		return "no gRPC status"
+	}
+	return fmt.Sprintf("gRPC status %d", n)
 }
 
 // healthRequest is the message {string service = 1}, framed.
