@@ -203,6 +203,32 @@ func TestRestricted(t *testing.T) {
 	}
 }
 
+// TestDrainFitsTheGracePeriod: the sidecar ends before it is killed, and whoever
+// gave the pod less time is told.
+func TestDrainFitsTheGracePeriod(t *testing.T) {
+	long := Defaults()
+	long.DrainSeconds = 60
+	for _, c := range []struct {
+		spec     string
+		settings Settings
+		want     string
+		warned   bool
+	}{
+		{app, Defaults(), "5s", false},
+		{app + ", terminationGracePeriodSeconds: 7", Defaults(), "5s", false},
+		{app + ", terminationGracePeriodSeconds: 6", Defaults(), "4s", true},
+		{app + ", terminationGracePeriodSeconds: 0", Defaults(), "0s", true},
+		{app + ", terminationGracePeriodSeconds: 600", long, "60s", false},
+		{app, long, "28s", true},
+	} {
+		out, r := Pod(podOf(t, "", c.spec), Namespace{"shop", true}, c.settings)
+		args := find(out.Spec.InitContainers, SidecarContainer).Args
+		if got := args[slices.Index(args, "--drain-time")+1]; got != c.want || (len(r.Warnings) > 0) != c.warned {
+			t.Errorf("%s: %s, want %s; warnings %q", c.spec, got, c.want, r.Warnings)
+		}
+	}
+}
+
 // TestSettings: each that is refused beside one that is taken.
 func TestSettings(t *testing.T) {
 	for text, why := range map[string]string{
