@@ -54,7 +54,8 @@ test: build
 # etcd and Helm into .tools/e2e.
 e2e: module
 	tests/e2e/tools/build .tools/e2e
-	cd tests/e2e && $(GO) vet ./... && WASMESH_E2E_TOOLS=$(CURDIR)/.tools/e2e $(GO) test -count=1 -timeout 28m -p 1 ./... $(if $(RUN),-v -run '$(RUN)')
+	cd tests/e2e && $(GO) vet ./...
+	WASMESH_E2E_TOOLS=$(CURDIR)/.tools/e2e .ci/packages tests/e2e "on Kubernetes" -timeout 28m -p 1 $(if $(RUN),-v -run '$(RUN)')
 	@echo "e2e: fine; nothing is left"
 
 # The long form: a minute without a control plane, five rounds of kills, limits on time.

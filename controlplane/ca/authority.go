@@ -92,7 +92,9 @@ type Authority struct {
 	mu         sync.Mutex
 	succession succession
 	// kept is what the store held when roots were read from it.
-	kept     []byte
+	kept []byte
+	// unread is why that failed the last time; nil if it did not.
+	unread   error
 	holdings map[holder]Holding
 }
 
