@@ -17,7 +17,12 @@ func TestProbesLeaveNothing(t *testing.T) {
 		if r.URL.Path == "/slow" {
 			<-r.Context().Done()
 		}
-	}), nil)
+	}), func(s *httptest.Server) {
+		s.Config.Protocols = new(http.Protocols)
+		s.Config.Protocols.SetHTTP1(true)
+		s.Config.Protocols.SetUnencryptedHTTP2(true)
+		s.Start()
+	})
 	actions := map[string]probe.Action{}
 	for i, a := range []probe.Action{
 		{HTTP: &probe.HTTP{Port: port}}, {HTTP: &probe.HTTP{Port: port, Path: "/slow"}}, {HTTP: &probe.HTTP{Port: 1}}, {HTTP: &probe.HTTP{Port: port, TLS: true}},
