@@ -17,7 +17,7 @@ import (
 	"github.com/wasmesh/wasmesh/injector/sidecar/probe"
 )
 
-var probing = flag.Duration("probing", 10*time.Second, "how long the application is probed ten times a second, each way")
+var probing = flag.Duration("probing", 5*time.Second, "how long the application is probed ten times a second, each way")
 
 const (
 	applicationIP = "127.187.2.1"
