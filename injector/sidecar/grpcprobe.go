@@ -7,9 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"github.com/wasmesh/wasmesh/injector/sidecar/probe"
 )
@@ -30,9 +32,21 @@ func (p *prober) grpc(ctx context.Context, a probe.GRPC, agent string) error {
 	request.Header.Set("Content-Type", "application/grpc")
 	request.Header.Set("Te", "trailers")
 	request.Header.Set("User-Agent", agent)
-	transport := &http.Transport{DialContext: dialApplication, DisableCompression: true, Protocols: new(http.Protocols)}
+	// Closed here: when an answer is read, its HTTP/2 connection may not count as
+	// idle yet, and a transport that nobody asks again never closes it.
+	conn, err := dialApplication(ctx, "tcp", request.URL.Host)
+	if err != nil {
+		return reason(err)
+	}
+	defer conn.Close()
+	var used atomic.Bool
+	transport := &http.Transport{DisableCompression: true, Protocols: new(http.Protocols), DialContext: func(context.Context, string, string) (net.Conn, error) {
+		if used.Swap(true) {
+			return nil, errors.New("one connection is enough for one call")
+		}
+		return conn, nil
+	}}
 	transport.Protocols.SetUnencryptedHTTP2(true)
-	defer transport.CloseIdleConnections()
 	response, err := transport.RoundTrip(request)
 	if err != nil {
 		return reason(err)

@@ -41,5 +41,11 @@ func TestProbesLeaveNothing(t *testing.T) {
 		all.Go(func() { p.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, path, nil)) })
 	}
 	all.Wait()
+	defer func() {
+		if t.Failed() {
+			stacks := make([]byte, 1<<20)
+			t.Logf("%d before\n%s", before, stacks[:runtime.Stack(stacks, true)])
+		}
+	}()
 	eventually(t, "the goroutines to end", func() bool { return runtime.NumGoroutine() <= before+2 })
 }
