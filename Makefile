@@ -9,7 +9,7 @@ TINYGO ?=
 LIGHT = bin/mesh-tinygo.wasm
 JUDGED = $(if $(TINYGO),$(LIGHT),$(MODULE))
 
-.PHONY: all build module modules envoy images demo demo-check test e2e outages conformance identity edits check bench lightness swaps fuzz fuzz-long fuzz-mutants clean
+.PHONY: all build module modules envoy images demo demo-check test e2e outages conformance identity edits check bench bench-inject lightness swaps fuzz fuzz-long fuzz-mutants clean
 
 # How long each decoder is fuzzed; how many cases the long comparison has, and
 # that wazero sees the cases of every nth world.
@@ -85,6 +85,10 @@ lightness:
 
 bench: build
 	$(GO) run ./tests/bench $(if $(TINYGO),-module Go=$(MODULE) -module TinyGo=$(LIGHT))
+
+# Pods per second of the injector's own CPU, and how long an API server waits.
+bench-inject:
+	$(GO) run ./tests/admissions
 
 fuzz:
 	./.ci/fuzz $(FUZZTIME)

@@ -47,6 +47,14 @@ func TestValuesAreHeldToTheSchema(t *testing.T) {
 		{"image.digest=sha256:abc", "image.digest=sha256:" + strings.Repeat("0", 64), "digest"},
 		{"crds.kept=true", "crds.keep=true", "kept"},
 		{"validation.enabled=yes", "validation.enabled=false", "enabled"},
+		{"sidecar.logLevel=warn", "sidecar.logLevel=debug", "logLevel"},
+		{"sidecar.concurrency=0", "sidecar.concurrency=1", "concurrency"},
+		{"sidecar.drain=5", "sidecar.drainSeconds=5", "drain"},
+		{"sidecar.resources.limits.memory=1GB", "sidecar.resources.limits.memory=1Gi", "memory"},
+		{"sidecarImage.pullPolicy=Sometimes", "sidecarImage.pullPolicy=Always", "pullPolicy"},
+		{"sidecar.imagePullSecrets[0]=pull", "sidecar.imagePullSecrets[0].name=pull", "imagePullSecrets"},
+		{"injector.podDisruptionBudget.maxUnavailable=0", "injector.podDisruptionBudget.maxUnavailable=2", "maxUnavailable"},
+		{"controlPlane.annotations.a=1", "controlPlane.annotations.a=b", "annotations"},
 		{"mesh.leafLifetime=1 day", "mesh.leafLifetime=24h", "leafLifetime"},
 		{"mesh.alsoTrust=" + strings.ReplaceAll(aRoot, "CERTIFICATE", "PRIVATE KEY"), "mesh.alsoTrust=" + aRoot + aRoot, "alsoTrust"},
 	} {
@@ -91,6 +99,7 @@ func TestInstallUpgradeUninstall(t *testing.T) {
 			t.Errorf("after the upgrade %s is %.60q, want %.60q", what, got, c.want)
 		}
 	}
+	upgraded(t)
 
 	uninstall(t)
 	await(t, "nothing is left", func() error {
