@@ -33,6 +33,7 @@ func TestMesh(t *testing.T) {
 		run  func(*testing.T)
 	}{
 		{"bookstore", startBookstore},
+		{"startup", startup},
 		{"access", access},
 		{"around the proxy", aroundTheProxy},
 		{"excluded port", excludedPort},
