@@ -236,6 +236,7 @@ func TestAModuleThatWasTakenAwayIsPutBack(t *testing.T) {
 // Before anything is known, the status and the registry say so, and do not fail.
 func TestAPlaneThatHasJustBegun(t *testing.T) {
 	p := &plane{server: serve.New(slog.New(slog.NewTextHandler(io.Discard, nil)))}
+	p.peers = &peers{plane: p}
 	p.catalog.Store(&catalog{replaced: make(chan struct{})})
 	answer := httptest.NewRecorder()
 	p.statusHandler().ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/status", nil).WithContext(t.Context()))

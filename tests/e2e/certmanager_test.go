@@ -102,7 +102,7 @@ func TestCertManager(t *testing.T) {
 	from := ready(t, ns, "client", 1)[0]
 	pods := append(ready(t, ns, "server", 2), from)
 	expect(t, "200", from, "http://server/")
-	calls := startCalls(t, from, "http://server/")
+	calls := startCalls(t, from, "app", "http://server/")
 	first, replicas := shownBy(t, pods), replicasOf(t, "wasmesh-controlplane")
 	renew(t)
 	apply(t, ns, newcomer("newcomer"))

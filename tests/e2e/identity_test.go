@@ -32,7 +32,7 @@ func TestIdentity(t *testing.T) {
 	ready(t, ns, "server", 2)
 	client := ready(t, ns, "client", 1)[0]
 	expect(t, "200", client, "http://server/")
-	calls, admissions := startCalls(t, client, "http://server/"), startAdmissions(t, ns)
+	calls, admissions := startCalls(t, client, "app", "http://server/"), startAdmissions(t, ns)
 	t.Run("rotation of the root", func(t *testing.T) { rotation(t, ns) })
 	admissions.stopAfter(t, 3)
 	calls.stop(t)

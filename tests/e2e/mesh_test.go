@@ -37,6 +37,7 @@ func TestMesh(t *testing.T) {
 		{"access", access},
 		{"around the proxy", aroundTheProxy},
 		{"excluded port", excludedPort},
+		{"replicas", replicas},
 		{"split", split},
 		{"counters", counters},
 		{"rollout", rollout},
