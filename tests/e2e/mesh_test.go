@@ -38,6 +38,7 @@ func TestMesh(t *testing.T) {
 		{"around the proxy", aroundTheProxy},
 		{"excluded port", excludedPort},
 		{"replicas", replicas},
+		{"refusal", refusal},
 		{"split", split},
 		{"counters", counters},
 		{"rollout", rollout},
@@ -46,6 +47,7 @@ func TestMesh(t *testing.T) {
 		{"job", job},
 		{"stateful", stateful},
 		{"edits", editLatency},
+		{"skew", skew},
 		{"outage", outage},
 	}
 	for _, s := range steps {
