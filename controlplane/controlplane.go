@@ -50,6 +50,9 @@ type Options struct {
 	Registry string
 	// Status is a Unix socket on which the state is told; empty for none.
 	Status string
+	// Peers is the address at which other replicas ask which sidecars this one
+	// serves, and at whose port they are asked; empty for none.
+	Peers string
 	// Health is the address of the probes /ready and /healthy; empty for none.
 	Health string
 	// Webhook is the address of the validating webhook, which needs Kubernetes;
@@ -99,6 +102,9 @@ func Run(ctx context.Context, o Options) error {
 	if err := p.openAuthority(); err != nil {
 		return err
 	}
+	if err := p.openPeers(); err != nil {
+		return err
+	}
 	p.catalog.Store(&catalog{replaced: make(chan struct{})})
 	p.observed = receive.New(o.Settings.TrustDomain, serve.WorkloadOf, p.accountOf, o.Log)
 	l, err := listen(ctx, o)
@@ -110,12 +116,12 @@ func Run(ctx context.Context, o Options) error {
 
 // listeners are open before anything starts, so that a taken address is told at
 // once and plainly.
-type listeners struct{ xds, join, status, registry, health, webhook net.Listener }
+type listeners struct{ xds, join, status, registry, health, webhook, peers net.Listener }
 
 // close is for the way back.
 func (l listeners) close() error {
 	var failures []error
-	for _, one := range []net.Listener{l.xds, l.join, l.status, l.registry, l.health, l.webhook} {
+	for _, one := range []net.Listener{l.xds, l.join, l.status, l.registry, l.health, l.webhook, l.peers} {
 		if one != nil {
 			failures = append(failures, one.Close())
 		}
@@ -129,7 +135,7 @@ func listen(ctx context.Context, o Options) (listeners, error) {
 	for _, want := range []struct {
 		what, address string
 		into          *net.Listener
-	}{{"xDS", o.XDS, &l.xds}, {"join", o.Join, &l.join}, {"registry", o.Registry, &l.registry}, {"health", o.Health, &l.health}, {"webhook", o.Webhook, &l.webhook}} {
+	}{{"xDS", o.XDS, &l.xds}, {"join", o.Join, &l.join}, {"registry", o.Registry, &l.registry}, {"health", o.Health, &l.health}, {"webhook", o.Webhook, &l.webhook}, {"peers", o.Peers, &l.peers}} {
 		if want.address == "" && want.what != "xDS" && want.what != "join" {
 			continue
 		}
@@ -186,6 +192,9 @@ func (p *plane) run(ctx context.Context, cancel context.CancelFunc, l listeners)
 	}
 	if l.webhook != nil {
 		parts = append(parts, func() error { return p.validate(ctx, l.webhook) })
+	}
+	if l.peers != nil {
+		parts = append(parts, func() error { return p.servePeers(ctx, l.peers) })
 	}
 	results := make(chan error, len(parts))
 	for _, part := range parts {

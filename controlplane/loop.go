@@ -34,6 +34,8 @@ type plane struct {
 	authority *ca.Authority
 	// shapes are what modules of filters call and answer, by digest.
 	shapes map[string][]string
+	// peers are the other replicas.
+	peers *peers
 	// observed is what sidecars saw; it has a lock of its own.
 	observed *receive.Receiver
 	// good is what the snapshot was made of.

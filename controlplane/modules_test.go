@@ -244,6 +244,7 @@ func TestAPlaneThatHasJustBegun(t *testing.T) {
 	}
 	now = now.Add(ca.RootLifetime - time.Hour)
 	p := &plane{server: serve.New(slog.New(slog.NewTextHandler(io.Discard, nil))), authority: authority}
+	p.peers = &peers{plane: p}
 	p.catalog.Store(&catalog{replaced: make(chan struct{})})
 	answer := httptest.NewRecorder()
 	p.statusHandler().ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/status", nil).WithContext(t.Context()))

@@ -61,13 +61,14 @@ func (p *plane) lead(ctx context.Context) error {
 	return kube.Lead(ctx, p.clients, *p.options.Kubernetes, tasks...)
 }
 
-// refused are the refusals of connected sidecars, on the objects.
-func (p *plane) refused() []mesh.Problem {
+// refused are the refusals of sidecars, whichever replica serves them, on the
+// objects.
+func (p *plane) refused(ctx context.Context) []mesh.Problem {
 	s := p.snapshot.Load()
 	if s == nil {
 		return nil
 	}
-	return refused(s, p.server.Proxies())
+	return refused(s, p.peers.refusing(ctx))
 }
 
 // healthHandler answers probes. Ready means that the whole mesh was published

@@ -56,8 +56,9 @@ func (p *plane) statusHandler() http.Handler {
 		}
 		p.tellJSON(w, Observed{Source: source, Settings: p.options.Settings, Report: p.observed.Report()})
 	})
-	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) {
-		s := Status{Proxies: p.server.Proxies(), Problems: []string{}}
+	mux.HandleFunc("GET /status", func(w http.ResponseWriter, r *http.Request) {
+		s := Status{Problems: []string{}}
+		s.Proxies, s.Replicas = p.peers.proxies(r.Context())
 		if snapshot := p.snapshot.Load(); snapshot != nil {
 			s.Relaxed, s.Workloads = relaxed(snapshot), status.WorkloadsOf(snapshot)
 		}

@@ -113,7 +113,12 @@ func ParseRequest(csr []byte) (*ecdsa.PublicKey, error) {
 // stays in memory. hosts are the names and IP addresses that clients dial. The
 // chain goes on to every root that a client may know.
 func (a *Authority) ServingCertificate(hosts []string) (tls.Certificate, error) {
-	template := &x509.Certificate{ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
+	return a.ownCertificate(hosts, x509.ExtKeyUsageServerAuth)
+}
+
+// ownCertificate is a leaf of the control plane, for these usages.
+func (a *Authority) ownCertificate(hosts []string, usages ...x509.ExtKeyUsage) (tls.Certificate, error) {
+	template := &x509.Certificate{ExtKeyUsage: usages}
 	for _, host := range hosts {
 		if ip := net.ParseIP(host); ip != nil {
 			template.IPAddresses = append(template.IPAddresses, ip)

@@ -67,6 +67,8 @@ type serving struct {
 	hosts     []string
 	// strangers may know only an earlier root; members know the present ones.
 	strangers bool
+	// calls: the leaf is good for calling other replicas too.
+	calls bool
 
 	mu    sync.Mutex
 	leaf  *tls.Certificate
@@ -81,7 +83,11 @@ func (s *serving) current() (*tls.Certificate, error) {
 	if s.leaf != nil && now.Before(s.until) && s.roots == roots {
 		return s.leaf, nil
 	}
-	leaf, err := s.authority.ServingCertificate(s.hosts)
+	usages := []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
+	if s.calls {
+		usages = append(usages, x509.ExtKeyUsageClientAuth)
+	}
+	leaf, err := s.authority.ownCertificate(s.hosts, usages...)
 	if err != nil {
 		return nil, err
 	}

@@ -28,7 +28,7 @@ type Writer struct {
 	replica string
 	log     *slog.Logger
 	// refusals are what sidecars do not take, by the object that it was made of.
-	refusals func() []mesh.Problem
+	refusals func(context.Context) []mesh.Problem
 	told     atomic.Pointer[pass]
 	// complained is the failure that was told last.
 	complained string
@@ -46,7 +46,7 @@ type pass struct {
 
 // NewWriter returns a writer that knows of no problems yet. refusals may be asked
 // at any time.
-func NewWriter(s *Source, replica string, refusals func() []mesh.Problem, log *slog.Logger) *Writer {
+func NewWriter(s *Source, replica string, refusals func(context.Context) []mesh.Problem, log *slog.Logger) *Writer {
 	return &Writer{source: s, replica: replica, refusals: refusals, log: log, later: map[mesh.Object]time.Time{}}
 }
 
@@ -75,7 +75,7 @@ func (w *Writer) Run(ctx context.Context) {
 // write brings what is told up to what is, as far as the budget reaches. What
 // fails is tried again.
 func (w *Writer) write(ctx context.Context, now time.Time, book *report.Book, p *pass) {
-	notes := report.Notes(append(append([]mesh.Problem(nil), p.problems...), w.refusals()...))
+	notes := report.Notes(append(append([]mesh.Problem(nil), p.problems...), w.refusals(ctx)...))
 	ours, others := map[mesh.Object][]report.Note{}, []report.Note{}
 	for _, n := range notes {
 		if _, own := p.generations[n.Object]; own {

@@ -45,6 +45,8 @@ type Server struct {
 // Proxy is one connected sidecar as the control plane sees it.
 type Proxy struct {
 	Name mesh.Name
+	// Replica is the control plane of several that serves it; empty of one.
+	Replica string `json:",omitempty"`
 	// Since is when its stream opened.
 	Since time.Time
 	// Settled is true when it has acknowledged everything it should have. Whether

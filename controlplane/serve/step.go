@@ -12,7 +12,8 @@ import (
 // desired; it equals desired once nothing is left to do. A proxy takes a step
 // when it has acknowledged the one before:
 //
-//  1. new and changed clusters and endpoints
+//  1. new and changed clusters and endpoints, and the runtime where it has none:
+//     an Envoy that starts asks for nothing else before it has that
 //  2. listeners and routes, which may name the new clusters
 //  3. what is no longer named goes, and the runtime's switches are set
 //
@@ -23,6 +24,9 @@ func next(current, desired xds.Resources) xds.Resources {
 	arrived := maps.Clone(current)
 	arrived[xds.ClusterType] = union(current[xds.ClusterType], desired[xds.ClusterType])
 	arrived[xds.EndpointType] = union(current[xds.EndpointType], desired[xds.EndpointType])
+	if len(current[xds.RuntimeType]) == 0 {
+		arrived[xds.RuntimeType] = desired[xds.RuntimeType]
+	}
 	if !equal(current, arrived) {
 		return arrived
 	}

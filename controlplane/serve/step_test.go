@@ -18,7 +18,7 @@ func res(words string) xds.Resources {
 		name, content, _ := strings.Cut(rest, "=")
 		t := map[string]string{
 			"cluster": xds.ClusterType, "endpoint": xds.EndpointType, "listener": xds.ListenerType,
-			"route": xds.RouteType, "filter": xds.FilterType,
+			"route": xds.RouteType, "filter": xds.FilterType, "runtime": xds.RuntimeType,
 		}[short]
 		if r[t] == nil {
 			r[t] = map[string]proto.Message{}
@@ -67,5 +67,18 @@ func TestChangedNamesWhatMustBeAcknowledged(t *testing.T) {
 	got := changed(res("cluster:a=1 cluster:b=1 cluster:gone=1"), res("cluster:a=1 cluster:b=2 cluster:c=1"))
 	if names := got[xds.ClusterType]; len(names) != 2 || !names["b"] || !names["c"] {
 		t.Errorf("got %v, want b and c", got)
+	}
+}
+
+// An Envoy that connected before its workload was known waits for its runtime,
+// and asks for nothing else until it has that.
+func TestNextGivesTheFirstRuntimeAtOnce(t *testing.T) {
+	desired := res("cluster:a=1 endpoint:a=1 listener:l=1 runtime:r=1")
+	if got := next(xds.Resources{}, desired); len(got[xds.RuntimeType]) != 1 || len(got[xds.ListenerType]) != 0 {
+		t.Errorf("the first step is %v", got)
+	}
+	changed := res("cluster:a=2 endpoint:a=1 listener:l=1 runtime:r=2")
+	if got := next(desired, changed); !equal(xds.Resources{xds.RuntimeType: got[xds.RuntimeType]}, res("runtime:r=1")) {
+		t.Errorf("a later switch came before what it builds on: %v", got)
 	}
 }

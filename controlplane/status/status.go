@@ -22,10 +22,22 @@ type Status struct {
 	Problems []string
 	// Relaxed are the namespaces that are not closed yet.
 	Relaxed []Relaxed
+	// Replicas are those of the control plane in a cluster, the one that was asked
+	// first; Proxies are those of all that answered.
+	Replicas []Replica `json:",omitempty"`
 	// Proxies are those that are connected, Workloads those that should be; both
 	// sorted by name.
 	Proxies   []serve.Proxy
 	Workloads []Workload
+}
+
+// Replica is one control plane of several.
+type Replica struct {
+	Name string
+	// Proxies is how many it serves.
+	Proxies int
+	// Error is why it did not say; its proxies are missing then.
+	Error string `json:",omitempty"`
 }
 
 // Relaxed is a namespace that lets pass what its policy does not allow, or lets

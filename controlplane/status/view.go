@@ -42,6 +42,13 @@ func (s Status) Text(l Look) string {
 	for _, name := range slices.Sorted(maps.Keys(s.Filters)) {
 		b.WriteString(wrap("module "+digest(s.Filters[name])+" of WasmFilter "+name, l.Width, indent))
 	}
+	for _, r := range s.Replicas {
+		what := "serves " + mesh.Counted(r.Proxies, "sidecar", "sidecars")
+		if r.Error != "" {
+			what = "does not say which sidecars it serves, so that they are missing here: " + r.Error
+		}
+		b.WriteString(wrap("replica "+r.Name+" "+what, l.Width, indent))
+	}
 	for _, r := range s.Relaxed {
 		what := "mode " + r.Mode.String()
 		if r.Plaintext {

@@ -33,7 +33,7 @@ func TestIdentity(t *testing.T) {
 	client := ready(t, ns, "client", 1)[0]
 	expect(t, "200", client, "http://server/")
 	startCertManager(t)
-	calls, admissions := startCalls(t, client, "http://server/"), startAdmissions(t, ns)
+	calls, admissions := startCalls(t, client, "app", "http://server/"), startAdmissions(t, ns)
 	t.Run("rotation of the root", func(t *testing.T) { rotation(t, ns) })
 	admissions.stopAfter(t, 3)
 	t.Run("cert-manager", func(t *testing.T) { adopt(t, ns) })

@@ -49,13 +49,15 @@ func prepare() error {
 			return fmt.Errorf("build %s: %w", p.name, err)
 		}
 	}
-	cmd := exec.Command("go", "build", "-buildmode=c-shared", "-trimpath", "-o", program("mesh.wasm"), "./filters/modules/mesh")
-	cmd.Dir, cmd.Stdout, cmd.Stderr = root, os.Stdout, os.Stderr
-	cmd.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm")
-	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("build the module: %w", err)
+	for _, m := range []built{{"mesh.wasm", root, "./filters/modules/mesh"}, {"picky.wasm", ".", "./picky"}} {
+		cmd := exec.Command("go", "build", "-buildmode=c-shared", "-trimpath", "-o", program(m.name), m.source)
+		cmd.Dir, cmd.Stdout, cmd.Stderr = m.folder, os.Stdout, os.Stderr
+		cmd.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm")
+		if err := cmd.Run(); err != nil {
+			return fmt.Errorf("build the module %s: %w", m.name, err)
+		}
 	}
-	return nil
+	return preparePrevious()
 }
 
 // program gives the file of a program that prepare made.
@@ -89,5 +91,6 @@ func images(tools cluster.Tools) agent.Images {
 		}
 		all["wasmesh/"+i.Name] = image
 	}
+	addPrevious(all)
 	return all
 }

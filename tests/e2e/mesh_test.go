@@ -33,9 +33,12 @@ func TestMesh(t *testing.T) {
 		run  func(*testing.T)
 	}{
 		{"bookstore", startBookstore},
+		{"startup", startup},
 		{"access", access},
 		{"around the proxy", aroundTheProxy},
 		{"excluded port", excludedPort},
+		{"replicas", replicas},
+		{"refusal", refusal},
 		{"split", split},
 		{"conformance", conformance},
 		{"counters", counters},
@@ -46,6 +49,7 @@ func TestMesh(t *testing.T) {
 		{"stateful", stateful},
 		{"edits", editLatency},
 		{"outage", outage},
+		{"skew", skew}, // the last: it leaves sidecars of the build before
 	}
 	for _, s := range steps {
 		if !t.Run(s.name, s.run) {

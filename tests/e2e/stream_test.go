@@ -25,7 +25,7 @@ type calls struct {
 }
 
 // startCalls lets a pod call a URL until stop.
-func startCalls(t *testing.T, from corev1.Pod, url string) *calls {
+func startCalls(t *testing.T, from corev1.Pod, container, url string) *calls {
 	const callers = 2
 	c := &calls{began: time.Now(), ended: make(chan struct{}), failed: map[string]int{}}
 	for range callers {
@@ -37,7 +37,7 @@ func startCalls(t *testing.T, from corev1.Pod, url string) *calls {
 				case <-t.Context().Done():
 					return
 				default:
-					c.note(call(t.Context(), from, "app", "-count", "50", "-pause", "5ms", url))
+					c.note(call(t.Context(), from, container, "-count", "50", "-pause", "5ms", url))
 				}
 			}
 		})

@@ -192,6 +192,20 @@ func (a *Agent) Exec(ctx context.Context, object *corev1.Pod, name string, argv 
 	return code, string(out), err
 }
 
+// Kill ends a container as SIGKILL does; a kubelet, and the agent, starts it again.
+func (a *Agent) Kill(object *corev1.Pod, name string) error {
+	i, err := a.instance(object.UID, name)
+	if err != nil {
+		return err
+	}
+	running := i.current()
+	if running == nil {
+		return fmt.Errorf("container %s of pod %s does not run", name, object.Name)
+	}
+	running.Kill()
+	return nil
+}
+
 func (a *Agent) instance(uid types.UID, name string) (*instance, error) {
 	a.mu.Lock()
 	p := a.pods[uid]
