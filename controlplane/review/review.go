@@ -44,9 +44,9 @@ type Reader struct {
 	waiting atomic.Int64
 }
 
-// NewReader returns one for questions of at most so many values (a field, an
-// element of a list), of which so many are worked on at a time; the others wait
-// so long for their turn.
+// NewReader returns one for objects of at most so many values (a field, an element
+// of a list). So many questions are worked on at a time; the others wait so long
+// for their turn.
 func NewReader(values, atOnce int, wait time.Duration) *Reader {
 	return &Reader{values: values, wait: wait, slots: make(chan struct{}, atOnce), room: door.NewRoom(maxArriving)}
 }
@@ -80,7 +80,7 @@ func (d *Reader) Read(w http.ResponseWriter, r *http.Request) (question *admissi
 		return nil, nil, err
 	}
 	done = func() { <-d.slots; leave() }
-	if question, err = decode(body, d.values); err != nil {
+	if question, err = decode(body); err != nil {
 		done()
 		return nil, nil, &Error{http.StatusBadRequest, err}
 	}
@@ -131,10 +131,16 @@ func (d *Reader) turn(r *http.Request) error {
 	}
 }
 
-func decode(body []byte, most int) (*admissionv1.AdmissionReview, error) {
-	if n := values(body); n > most {
-		return nil, fmt.Errorf("the question has %d values, and %d are read", n, most)
+// Fits says whether the objects of a question can be decoded, or why not. What is
+// read of the question before does not decode them.
+func (d *Reader) Fits(q *admissionv1.AdmissionRequest) error {
+	if n := values(q.Object.Raw) + values(q.OldObject.Raw); n > d.values {
+		return fmt.Errorf("it has %d fields and elements, and at most %d are read", n, d.values)
 	}
+	return nil
+}
+
+func decode(body []byte) (*admissionv1.AdmissionReview, error) {
 	question := new(admissionv1.AdmissionReview)
 	if err := json.Unmarshal(body, question); err != nil {
 		return nil, err

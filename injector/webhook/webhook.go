@@ -28,7 +28,7 @@ import (
 const Path = "/inject"
 
 const (
-	// maxValues bounds a question: a pod of a hundred containers with fifty
+	// maxValues bounds a pod: one of a hundred containers with fifty
 	// variables each has half of it.
 	maxValues = 50_000
 	// atOnce is how many are worked on at a time: each costs a core milliseconds,
@@ -92,6 +92,9 @@ func (h *Handler) fail(w http.ResponseWriter, err error) {
 func (h *Handler) respond(q *admissionv1.AdmissionRequest) *admissionv1.AdmissionResponse {
 	if q.Operation != admissionv1.Create || q.Resource.Group != "" || q.Resource.Resource != "pods" || q.SubResource != "" {
 		return h.allow(q, inject.Report{Outcome: inject.LeftAlone, Reason: "it is no pod that is created"}, nil)
+	}
+	if err := h.reader.Fits(q); err != nil {
+		return h.refuse(q, err.Error())
 	}
 	var pod corev1.Pod
 	if err := json.Unmarshal(q.Object.Raw, &pod); err != nil {
