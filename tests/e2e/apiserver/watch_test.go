@@ -173,6 +173,8 @@ func TestWatchErrors(t *testing.T) {
 			t.Error("an object was lost")
 		}
 	})
+	t.Run("definition deleted", func(t *testing.T) { definitionDeleted(t, s, r) })
+	t.Run("old stored version", func(t *testing.T) { oldStored(t, s, r) })
 }
 
 // spoiled has watches fail for a while, in which an object goes.
