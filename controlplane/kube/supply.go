@@ -38,7 +38,7 @@ const (
 	// callsPerSecond: the Reflector does not pause where it is told that its
 	// revision is too old, whatever it asks for.
 	callsAtOnce    = 5
-	callsPerSecond = 1
+	callsPerSecond = 2
 )
 
 // supply keeps the shelf of one kind filled.

@@ -193,7 +193,7 @@ func spoiled(t *testing.T, s *server, b *between, r *reader, spoil func(http.Res
 		return !target(o, "buyers") && !problem(p, "cannot be watched")
 	})
 	t.Logf("%d lists and %d watches of 12 kinds in %v; caught up after %v", lists, watches, lasted.Round(time.Millisecond), took.Round(time.Millisecond))
-	if most := 12 * (5 + 2*int(lasted/time.Second)); lists+watches > most || watches == 0 {
+	if most := 12 * (7 + 2*int(lasted/time.Second)); lists+watches > most || watches == 0 {
 		t.Errorf("%d lists and %d watches, at most %d", lists, watches, most)
 	}
 	s.apply(bookstore)
