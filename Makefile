@@ -9,7 +9,7 @@ TINYGO ?=
 LIGHT = bin/mesh-tinygo.wasm
 JUDGED = $(if $(TINYGO),$(LIGHT),$(MODULE))
 
-.PHONY: all build module modules envoy images demo demo-check test e2e outages conformance identity edits check bench lightness swaps fuzz fuzz-long fuzz-mutants clean
+.PHONY: all build module modules envoy images demo demo-check test e2e outages conformance identity edits check bench bench-inject lightness swaps fuzz fuzz-long fuzz-mutants clean
 
 # How long each decoder is fuzzed; how many cases the long comparison has, and
 # that wazero sees the cases of every nth world.
@@ -51,10 +51,11 @@ test: build
 	WASMESH_MODULE=$(CURDIR)/$(JUDGED) ./.ci/test
 
 # On a real Kubernetes on this machine, as root. The first run builds Kubernetes,
-# etcd and Helm into .tools/e2e.
+# etcd, Helm and cert-manager into .tools/e2e.
 e2e: module
 	tests/e2e/tools/build .tools/e2e
-	cd tests/e2e && $(GO) vet ./... && WASMESH_E2E_TOOLS=$(CURDIR)/.tools/e2e $(GO) test -count=1 -timeout 28m -p 1 ./... $(if $(RUN),-v -run '$(RUN)')
+	cd tests/e2e && $(GO) vet ./...
+	WASMESH_E2E_TOOLS=$(CURDIR)/.tools/e2e .ci/packages tests/e2e "on Kubernetes" -timeout 28m -p 1 $(if $(RUN),-v -run '$(RUN)')
 	@echo "e2e: fine; nothing is left"
 
 # The long form: a minute without a control plane, five rounds of kills, limits on time.
@@ -84,6 +85,10 @@ lightness:
 
 bench: build
 	$(GO) run ./tests/bench $(if $(TINYGO),-module Go=$(MODULE) -module TinyGo=$(LIGHT))
+
+# Pods per second of the injector's own CPU, and how long an API server waits.
+bench-inject:
+	$(GO) run ./tests/admissions
 
 fuzz:
 	./.ci/fuzz $(FUZZTIME)

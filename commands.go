@@ -56,6 +56,7 @@ func runControlPlane(ctx context.Context, args []string, _, stderr io.Writer) er
 	f.StringVar(&o.Registry, "registry", "127.0.0.1:15013", "address at which sidecars fetch modules")
 	f.StringVar(&o.Status, "status", "", "Unix socket that tells the state (default STATE/status.sock)")
 	f.StringVar(&o.Authority, "authority", "", "folder with an intermediate authority that signs, as cert-manager writes it: tls.crt, tls.key, ca.crt (default: a root of the mesh's own)")
+	f.StringVar(&o.AlsoTrust, "also-trust", "", "file of PEM roots that workloads trust besides: of the authority that will sign, or did (default none)")
 	f.DurationVar(&o.LeafLifetime, "leaf-lifetime", ca.DefaultLeafLifetime, "life of a workload's certificate")
 	f.Var((*list)(&o.InsecureRegistries), "insecure-registry", "host:port of a registry that may be on this machine and is spoken to in the clear; may be repeated")
 	meshFlags(f, &o.Settings)

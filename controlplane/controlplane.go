@@ -69,6 +69,9 @@ type Options struct {
 	// cert-manager writes it: tls.crt, tls.key and ca.crt. Empty: the mesh has a root
 	// of its own.
 	Authority string
+	// AlsoTrust is a file of PEM roots that workloads trust besides those that sign;
+	// empty for none.
+	AlsoTrust string
 	// Now is the authority's clock; time.Now if nil.
 	Now func() time.Time
 	Log *slog.Logger

@@ -14,7 +14,7 @@ import (
 func (p *plane) openAuthority() (err error) {
 	o := ca.Options{
 		TrustDomain: p.options.Settings.TrustDomain, LeafLifetime: p.options.LeafLifetime,
-		External: p.options.Authority, Now: p.options.Now,
+		External: p.options.Authority, AlsoTrust: p.options.AlsoTrust, Now: p.options.Now,
 	}
 	if p.options.Kubernetes != nil {
 		o.Attest, o.Pods = attest.New(p.clients.Identity).Attest, p.pods

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/wasmesh/wasmesh/controlplane/ca"
 	"github.com/wasmesh/wasmesh/controlplane/mesh"
 	"github.com/wasmesh/wasmesh/controlplane/modules"
 	"github.com/wasmesh/wasmesh/controlplane/serve"
@@ -234,13 +235,23 @@ func TestAModuleThatWasTakenAwayIsPutBack(t *testing.T) {
 }
 
 // Before anything is known, the status and the registry say so, and do not fail.
+// That the root ends soon is known.
 func TestAPlaneThatHasJustBegun(t *testing.T) {
-	p := &plane{server: serve.New(slog.New(slog.NewTextHandler(io.Discard, nil)))}
+	now := time.Now()
+	authority, err := ca.Open(filepath.Join(t.TempDir(), "state"), ca.Options{TrustDomain: "cluster.test", Now: func() time.Time { return now }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	now = now.Add(ca.RootLifetime - time.Hour)
+	p := &plane{server: serve.New(slog.New(slog.NewTextHandler(io.Discard, nil))), authority: authority}
 	p.catalog.Store(&catalog{replaced: make(chan struct{})})
 	answer := httptest.NewRecorder()
 	p.statusHandler().ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/status", nil).WithContext(t.Context()))
 	if answer.Code != http.StatusOK {
 		t.Errorf("the status is %d", answer.Code)
+	}
+	if !strings.Contains(answer.Body.String(), "ca rotate start") {
+		t.Errorf("the root's end is not told: %s", answer.Body)
 	}
 	if digests, known, changed := p.references("shop/store"); known || len(digests) > 0 || changed == nil {
 		t.Errorf("references are %v, %v", digests, known)

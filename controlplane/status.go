@@ -75,6 +75,7 @@ func (p *plane) statusHandler() http.Handler {
 				s.Problems = append(s.Problems, problem.String())
 			}
 		}
+		s.Problems = append(s.Problems, p.authority.Troubles()...)
 		p.tellJSON(w, s)
 	})
 	return mux

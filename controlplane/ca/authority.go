@@ -63,6 +63,10 @@ type Options struct {
 	// cert-manager writes it (tls.crt, tls.key, ca.crt); it signs then, and Roots are
 	// not used. Empty: the mesh has a root of its own.
 	External string
+	// AlsoTrust is a file of PEM roots that members trust besides, read anew as
+	// External is: with it a mesh goes from one authority to another without an
+	// interruption. Empty: none.
+	AlsoTrust string
 	// Now is the clock; time.Now if nil.
 	Now func() time.Time
 	// Attest says whose the tokens of the platform are; nil: there is no platform,
@@ -78,6 +82,7 @@ type Authority struct {
 	dir          string
 	store        Store
 	external     string // folder
+	alsoTrust    string // file
 	trustDomain  string
 	leafLifetime time.Duration
 	now          func() time.Time
@@ -92,14 +97,16 @@ type Authority struct {
 	mu         sync.Mutex
 	succession succession
 	// kept is what the store held when roots were read from it.
-	kept     []byte
+	kept []byte
+	// unread is why that failed the last time; nil if it did not.
+	unread   error
 	holdings map[holder]Holding
 }
 
 // Open loads the authority kept in dir, or founds it there. Two processes that
 // found one at the same moment agree on the same root.
 func Open(dir string, o Options) (*Authority, error) {
-	a := &Authority{dir: dir, leafLifetime: o.LeafLifetime, now: o.Now, attest: o.Attest, pods: o.Pods, store: o.Roots, external: o.External, holdings: map[holder]Holding{}}
+	a := &Authority{dir: dir, leafLifetime: o.LeafLifetime, now: o.Now, attest: o.Attest, pods: o.Pods, store: o.Roots, external: o.External, alsoTrust: o.AlsoTrust, holdings: map[holder]Holding{}}
 	if a.store == nil {
 		a.store = fileStore{a.rootPath()}
 	}
@@ -173,6 +180,9 @@ func (a *Authority) load() error {
 		r, data, trustDomain, err = loadOwn(a.store, a.now())
 	}
 	if err != nil {
+		return err
+	}
+	if r, err = r.alsoTrust(a.alsoTrust); err != nil {
 		return err
 	}
 	before := a.roots.Load()

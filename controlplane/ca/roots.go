@@ -30,6 +30,8 @@ type roots struct {
 	nextKey *ecdsa.PrivateKey
 	// earlier are roots that signed before, the latest first.
 	earlier []earlier
+	// also are trusted besides, and sign nothing here.
+	also []*x509.Certificate
 }
 
 // earlier is a root whose key is gone.
@@ -109,6 +111,13 @@ func (r *roots) bridgeTo(next *x509.Certificate, now time.Time) (*x509.Certifica
 // trusted are the roots that members trust, in an order that a switch of the
 // signer does not change: it is no news to them.
 func (r *roots) trusted() []*x509.Certificate {
+	out := append(r.own(), r.also...)
+	slices.SortFunc(out, func(a, b *x509.Certificate) int { return bytes.Compare(a.Raw, b.Raw) })
+	return slices.CompactFunc(out, func(a, b *x509.Certificate) bool { return a.Equal(b) })
+}
+
+// own are those of them to which leaves of this mesh lead, have led or will.
+func (r *roots) own() []*x509.Certificate {
 	out := []*x509.Certificate{r.anchor()}
 	if r.external != nil {
 		out = slices.Clone(r.external.anchors)
@@ -121,8 +130,7 @@ func (r *roots) trusted() []*x509.Certificate {
 			out = append(out, e.root)
 		}
 	}
-	slices.SortFunc(out, func(a, b *x509.Certificate) int { return bytes.Compare(a.Raw, b.Raw) })
-	return slices.CompactFunc(out, func(a, b *x509.Certificate) bool { return a.Equal(b) })
+	return out
 }
 
 // path are the certificates by which a server's leaf leads to each root that a
@@ -153,7 +161,7 @@ func (r *roots) knows(print string) bool {
 			return true
 		}
 	}
-	return slices.ContainsFunc(r.trusted(), func(c *x509.Certificate) bool { return print == fingerprint(c.Raw) })
+	return slices.ContainsFunc(r.own(), func(c *x509.Certificate) bool { return print == fingerprint(c.Raw) })
 }
 
 // parseRoots reads what pem wrote. A file of one certificate and one key, as it

@@ -87,7 +87,7 @@ func (r *roots) last() Step {
 		return Finish
 	case r.next != nil:
 		return Start
-	case len(r.trusted()) > 1:
+	case len(r.own()) > 1:
 		return Switch
 	}
 	return Finish

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/wasmesh/wasmesh/controlplane/ca/durable"
@@ -64,10 +65,18 @@ const followInterval = 10 * time.Second
 
 // Follow takes up what other processes, or an external authority, do to who signs
 // and who is trusted, whenever changed says so and every ten seconds, until ctx
-// ends. What cannot be used is told, and what was there before goes on.
+// ends. What cannot be used is told, and what was there before goes on; what ends
+// soon is told in time.
 func (a *Authority) Follow(ctx context.Context, changed <-chan struct{}, log *slog.Logger) {
 	told := ""
 	for {
+		if troubles := strings.Join(a.Troubles(), "; "); troubles != told {
+			if told = troubles; told != "" {
+				log.Error("who signs needs attention", "reason", told)
+			} else {
+				log.Info("who signs is as it should be again")
+			}
+		}
 		select {
 		case <-ctx.Done():
 			return
@@ -75,15 +84,7 @@ func (a *Authority) Follow(ctx context.Context, changed <-chan struct{}, log *sl
 		case <-time.After(followInterval):
 		}
 		before := a.roots.Load()
-		err := a.Reload()
-		switch {
-		case err != nil && err.Error() != told:
-			log.Error("who signs cannot be read anew; going on with what was there", "reason", err)
-			told = err.Error()
-		case err == nil && told != "":
-			log.Info("who signs can be read again")
-			told = ""
-		}
+		_ = a.Reload() // a trouble, told above
 		if now := a.roots.Load(); now != before {
 			log.Info("who signs or is trusted has changed", "signer", now.signer.Subject.CommonName, "until", now.signer.NotAfter, "trusted", len(now.trusted()))
 		}
@@ -96,6 +97,11 @@ func (a *Authority) Follow(ctx context.Context, changed <-chan struct{}, log *sl
 func (a *Authority) Reload() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	a.unread = a.reload()
+	return a.unread
+}
+
+func (a *Authority) reload() error {
 	err := a.load()
 	if errors.Is(err, fs.ErrNotExist) && a.external == "" {
 		if restored := a.store.Create(a.kept); restored != nil && !errors.Is(restored, fs.ErrExist) {

@@ -77,6 +77,20 @@ func sidecarContainer(s Settings, probes Probes) (corev1.Container, error) {
 	return c, setProbes(&c, probes)
 }
 
+// longestDrain is what a pod's grace period leaves to open connections, in
+// seconds: the sidecar is to end by itself, and not to be killed amid them.
+func longestDrain(pod *corev1.Pod) int {
+	const (
+		usual = 30 // Kubernetes' own
+		end   = 2  // that Envoy needs
+	)
+	grace := int64(usual)
+	if g := pod.Spec.TerminationGracePeriodSeconds; g != nil {
+		grace = *g
+	}
+	return int(max(0, grace-end))
+}
+
 // restricted fits the Pod Security level of that name, unless the user is root.
 func restricted(user int64) *corev1.SecurityContext {
 	return &corev1.SecurityContext{

@@ -113,6 +113,10 @@ func fill(pod *corev1.Pod, s Settings) (Report, error) {
 	if r.Probes, r.Warnings, err = takeProbes(pod, probes); err != nil {
 		return r, err
 	}
+	if most := longestDrain(pod); s.DrainSeconds > most {
+		r.Warnings = append(r.Warnings, fmt.Sprintf("terminationGracePeriodSeconds: open connections get %d s to finish, not %d", most, s.DrainSeconds))
+		s.DrainSeconds = most
+	}
 	sidecar, err := sidecarContainer(s, probes)
 	if err != nil {
 		return r, err

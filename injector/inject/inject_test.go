@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	"sigs.k8s.io/yaml"
 
 	"github.com/wasmesh/wasmesh/controlplane/attest"
@@ -138,9 +139,8 @@ func TestNamesAgree(t *testing.T) {
 // TestChartAgrees: an installation that sets nothing injects as the command does.
 func TestChartAgrees(t *testing.T) {
 	var values struct {
-		Image            struct{ PullPolicy string }
-		SidecarImage     struct{ Repository, Tag, Digest string }
-		ImagePullSecrets []any
+		SidecarImage struct{ Repository, Tag, Digest, PullPolicy string }
+		Sidecar      map[string]any
 	}
 	var chart struct{ AppVersion string }
 	for file, into := range map[string]any{"values.yaml": &values, "Chart.yaml": &chart} {
@@ -159,8 +159,16 @@ func TestChartAgrees(t *testing.T) {
 	if got := values.SidecarImage.Repository + ":" + chart.AppVersion; got != s.Image || values.SidecarImage.Tag+values.SidecarImage.Digest != "" {
 		t.Errorf("the chart injects %s, the command %s", got, s.Image)
 	}
-	if values.Image.PullPolicy != string(s.ImagePullPolicy) || len(values.ImagePullSecrets) != len(s.ImagePullSecrets) {
+	if values.SidecarImage.PullPolicy != string(s.ImagePullPolicy) {
 		t.Errorf("images are pulled otherwise: %+v, %+v", values, s)
+	}
+	text, err := yaml.Marshal(values.Sidecar)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := ParseSettings(text, Settings{Version: s.Version, Image: s.Image, ImagePullPolicy: s.ImagePullPolicy, SystemNamespace: s.SystemNamespace})
+	if err != nil || !equality.Semantic.DeepEqual(got, s) {
+		t.Errorf("%v: the chart's sidecars are\n%+v, the command's\n%+v", err, got, s)
 	}
 }
 
@@ -195,12 +203,40 @@ func TestRestricted(t *testing.T) {
 	}
 }
 
+// TestDrainFitsTheGracePeriod: the sidecar ends before it is killed, and whoever
+// gave the pod less time is told.
+func TestDrainFitsTheGracePeriod(t *testing.T) {
+	long := Defaults()
+	long.DrainSeconds = 60
+	for _, c := range []struct {
+		spec     string
+		settings Settings
+		want     string
+		warned   bool
+	}{
+		{app, Defaults(), "5s", false},
+		{app + ", terminationGracePeriodSeconds: 7", Defaults(), "5s", false},
+		{app + ", terminationGracePeriodSeconds: 6", Defaults(), "4s", true},
+		{app + ", terminationGracePeriodSeconds: 0", Defaults(), "0s", true},
+		{app + ", terminationGracePeriodSeconds: 600", long, "60s", false},
+		{app, long, "28s", true},
+	} {
+		out, r := Pod(podOf(t, "", c.spec), Namespace{"shop", true}, c.settings)
+		args := find(out.Spec.InitContainers, SidecarContainer).Args
+		if got := args[slices.Index(args, "--drain-time")+1]; got != c.want || (len(r.Warnings) > 0) != c.warned {
+			t.Errorf("%s: %s, want %s; warnings %q", c.spec, got, c.want, r.Warnings)
+		}
+	}
+}
+
 // TestSettings: each that is refused beside one that is taken.
 func TestSettings(t *testing.T) {
 	for text, why := range map[string]string{
 		"": "", "image: a": "", "image: ''": "image is missing", "imag: a": "unknown field", "concurrency: 1": "", "concurrency: 0": "concurrency",
 		"drainSeconds: 0": "", "drainSeconds: -1": "negative", "startSeconds: 1": "", "startSeconds: 0": "startSeconds", "[": "settings",
 		"systemNamespace: mesh": "", "systemNamespace: ''": "systemNamespace",
+		"imagePullPolicy: Always": "", "imagePullPolicy: Sometimes": "imagePullPolicy",
+		"resources: {requests: {cpu: 1}, limits: {cpu: 1000m}}": "", "resources: {requests: {cpu: 1}, limits: {cpu: 999m}}": "more than its limit",
 	} {
 		_, err := ParseSettings([]byte(text), Defaults())
 		if (err == nil) != (why == "") || err != nil && !strings.Contains(err.Error(), why) {

@@ -80,5 +80,20 @@ func (s Settings) Check() error {
 	case s.StartSeconds < 1:
 		return fmt.Errorf("settings: startSeconds %d: the sidecar needs at least a second", s.StartSeconds)
 	}
+	switch s.ImagePullPolicy {
+	case "", corev1.PullAlways, corev1.PullIfNotPresent, corev1.PullNever:
+	default:
+		return fmt.Errorf("settings: imagePullPolicy %q is none; choose Always, IfNotPresent or Never", s.ImagePullPolicy)
+	}
+	return s.checkResources()
+}
+
+// checkResources refuses what an API server would refuse of every pod.
+func (s Settings) checkResources() error {
+	for name, request := range s.Resources.Requests {
+		if limit, ok := s.Resources.Limits[name]; ok && request.Cmp(limit) > 0 {
+			return fmt.Errorf("settings: resources: the request of %s, %s, is more than its limit, %s", name, &request, &limit)
+		}
+	}
 	return nil
 }

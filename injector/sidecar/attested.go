@@ -19,6 +19,9 @@ const (
 	maxRootsFile = 256 << 10 // bytes
 )
 
+// errPlatform is wrapped when what the platform is to give is not there.
+var errPlatform = errors.New("not given by the platform")
+
 // attested proves itself with a token that its platform puts into a file and
 // keeps fresh: in Kubernetes, the projected token of the pod. Nothing is kept
 // between runs, as the platform vouches for the pod each time.
@@ -76,6 +79,11 @@ func (*attested) trust([]byte) error { return nil }
 // platform may take a moment to know its own pod.
 func (*attested) final(error) bool { return false }
 
+// lost is never true either: who is refused today may be known tomorrow, when the
+// control plane has its rights, roots or clock back. To end would leave the
+// application's probes unanswered, and so have the kubelet kill what works.
+func (*attested) lost(error) bool { return false }
+
 // patience makes those slow that are refused: each question costs the platform
 // one too.
 func (*attested) patience(err error) time.Duration {
@@ -95,7 +103,7 @@ func (a *attested) read() (token string, known, file []byte, err error) {
 		err = fmt.Errorf("%s is empty", a.tokenFile)
 	}
 	if err != nil {
-		return "", nil, nil, fmt.Errorf("token of the platform: %w", err)
+		return "", nil, nil, fmt.Errorf("%w: token: %w", errPlatform, err)
 	}
 	file, err = readBounded(a.rootsFile, maxRootsFile)
 	if err == nil {
@@ -107,7 +115,7 @@ func (a *attested) read() (token string, known, file []byte, err error) {
 	case len(a.told) > 0:
 		return token, a.told, nil, nil
 	}
-	return "", nil, nil, fmt.Errorf("roots file %s: %w; it must hold the roots of the mesh in PEM", a.rootsFile, err)
+	return "", nil, nil, fmt.Errorf("%w: roots file %s: %w; it must hold the roots of the mesh in PEM", errPlatform, a.rootsFile, err)
 }
 
 func readBounded(path string, limit int64) ([]byte, error) {

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"log/slog"
 	mathrand "math/rand/v2"
+	"sync/atomic"
 	"time"
 
 	"github.com/wasmesh/wasmesh/controlplane/ca"
@@ -45,6 +46,8 @@ type enrolment struct {
 	received time.Time
 	// lost: the last question for the roots was not answered.
 	lost bool
+	// lack is why there is no certificate, for whoever asks; nil while there is one.
+	lack atomic.Pointer[string]
 }
 
 // start returns the first membership. It tries until ctx ends, unless the answer
@@ -56,9 +59,9 @@ func (e *enrolment) start(ctx context.Context) (ca.Membership, error) {
 	return e.retry(ctx, e.proof.patience, e.proof.final)
 }
 
-// keepFresh renews what was received until ctx ends. It returns an error only when the certificate
-// has run out and the control plane refuses a new one: while it is merely away,
-// Envoy keeps what it has, and heals when the control plane is back.
+// keepFresh renews what was received until ctx ends. It returns an error only
+// when the certificate has run out and a new one is refused for good: while the
+// control plane is merely away, Envoy keeps what it has, and heals when it is back.
 func (e *enrolment) keepFresh(ctx context.Context) error {
 	for {
 		if !e.untilRenewal(ctx, renewAt(e.received, e.current.Lifetime, mathrand.Float64())) {
@@ -67,7 +70,7 @@ func (e *enrolment) keepFresh(ctx context.Context) error {
 		ends := e.received.Add(e.current.Lifetime)
 		slowest := min(max(e.current.Lifetime/renewalsPerLife, time.Second), slowestRenew)
 		_, err := e.retry(ctx, func(error) time.Duration { return slowest }, func(err error) bool {
-			return errors.Is(err, ca.ErrRefused) && time.Now().After(ends)
+			return e.proof.lost(err) && time.Now().After(ends)
 		})
 		if ctx.Err() != nil {
 			return nil
@@ -95,6 +98,9 @@ func (e *enrolment) retry(ctx context.Context, slowest func(error) time.Duration
 		if err == nil || ctx.Err() != nil {
 			return m, errors.Join(err, ctx.Err())
 		}
+		if !time.Now().Before(e.received.Add(e.current.Lifetime)) {
+			e.lack.Store(new(lackOf(err)))
+		}
 		if final(err) {
 			return ca.Membership{}, err
 		}
@@ -120,11 +126,31 @@ func (e *enrolment) once(ctx context.Context) (ca.Membership, error) {
 		return ca.Membership{}, err
 	}
 	e.current, e.received = m, time.Now()
+	e.lack.Store(nil)
 	if tolerated := ca.Tolerated(m.Lifetime); m.Skew.Abs() > tolerated {
 		e.log.Error("the clock of this machine is wrong, or the control plane's is; peers may refuse this workload, or it them: set it", "ahead", m.Skew.Round(time.Second), "tolerated", tolerated)
 	}
 	e.log.Info("certificate received", "workload", m.Workload.String(), "serviceAccount", m.ServiceAccount.String(), "expires", m.Expires)
 	return m, nil
+}
+
+// lackOf says in a phrase why there is no certificate. Anybody may ask, so it has
+// nothing of the error itself, which is in the log.
+func lackOf(err error) string {
+	why := "the control plane does not answer"
+	switch {
+	case errors.Is(err, ca.ErrRefused):
+		why = "the control plane refuses this workload"
+	case errors.Is(err, ca.ErrImpostor):
+		why = "who answers is not the control plane of this mesh, or its root is not known here yet"
+	case errors.Is(err, ca.ErrRequest):
+		why = "the control plane cannot use the request"
+	case errors.Is(err, ca.ErrClock):
+		why = "the clock here and that of the control plane are too far apart"
+	case errors.Is(err, errPlatform):
+		why = "the platform has not given its token, or the roots of the mesh"
+	}
+	return "no certificate: " + why + "; the log says more"
 }
 
 // newKey returns a fresh P-256 key and a signing request for it, both PEM. The

@@ -7,8 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"github.com/wasmesh/wasmesh/injector/sidecar/probe"
 )
@@ -29,9 +32,21 @@ func (p *prober) grpc(ctx context.Context, a probe.GRPC, agent string) error {
 	request.Header.Set("Content-Type", "application/grpc")
 	request.Header.Set("Te", "trailers")
 	request.Header.Set("User-Agent", agent)
-	transport := &http.Transport{DialContext: dialApplication, DisableCompression: true, Protocols: new(http.Protocols)}
+	// Closed here: when an answer is read, its HTTP/2 connection may not count as
+	// idle yet, and a transport that nobody asks again never closes it.
+	conn, err := dialApplication(ctx, "tcp", request.URL.Host)
+	if err != nil {
+		return reason(err)
+	}
+	defer conn.Close()
+	var used atomic.Bool
+	transport := &http.Transport{DisableCompression: true, Protocols: new(http.Protocols), DialContext: func(context.Context, string, string) (net.Conn, error) {
+		if used.Swap(true) {
+			return nil, errors.New("one connection is enough for one call")
+		}
+		return conn, nil
+	}}
 	transport.Protocols.SetUnencryptedHTTP2(true)
-	defer transport.CloseIdleConnections()
 	response, err := transport.RoundTrip(request)
 	if err != nil {
 		return reason(err)
@@ -49,13 +64,22 @@ func (p *prober) grpc(ctx context.Context, a probe.GRPC, agent string) error {
 		status = response.Header.Get("Grpc-Status")
 	}
 	if status != "0" {
-		return fmt.Errorf("the health check ended with gRPC status %q", status)
+		return fmt.Errorf("the health check ended with %s", grpcStatus(status))
 	}
 	n, err := healthStatus(body)
 	if err == nil && n != serving {
 		err = fmt.Errorf("the application's health is %d, not %d (SERVING)", n, serving)
 	}
 	return err
+}
+
+// grpcStatus names a status if it is one, and nothing else that was sent.
+func grpcStatus(text string) string {
+	n, err := strconv.ParseUint(text, 10, 8)
+	if err != nil {
+		return "no gRPC status"
+	}
+	return fmt.Sprintf("gRPC status %d", n)
 }
 
 // healthRequest is the message {string service = 1}, framed.

@@ -41,9 +41,9 @@ func TestGRPCProbe(t *testing.T) {
 		"the server":         {probe.GRPC{Port: port}, ""},
 		"a service":          {probe.GRPC{Port: port, Service: "shop"}, ""},
 		"an ill one":         {probe.GRPC{Port: port, Service: "ill"}, "health is 2"},
-		"an unknown one":     {probe.GRPC{Port: port, Service: "nobody"}, `status "5"`},
-		"no health service":  {probe.GRPC{Port: without}, `status "12"`},
-		"nobody listens":     {probe.GRPC{Port: 1}, "refused"},
+		"an unknown one":     {probe.GRPC{Port: port, Service: "nobody"}, "status 5"},
+		"no health service":  {probe.GRPC{Port: without}, "status 12"},
+		"nobody listens":     {probe.GRPC{Port: 1}, "does not listen"},
 		"HTTP/1 only server": {probe.GRPC{Port: plain}, " "},
 	} {
 		t.Run(name, func(t *testing.T) {

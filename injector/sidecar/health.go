@@ -22,8 +22,11 @@ const (
 // health tells a kubelet how the sidecar is.
 type health struct {
 	admin Admin
+	// lack is why the sidecar has no certificate; nil while it has one.
+	lack *atomic.Pointer[string]
 	// stopping ends when the sidecar was asked to.
 	stopping context.Context
+	shared   shared
 }
 
 // ServeHTTP answers /healthy while the process runs, and /ready while the filters
@@ -44,14 +47,28 @@ func (h *health) waiting(ctx context.Context) string {
 	if h.stopping.Err() != nil {
 		return "it is stopping"
 	}
+	if lack := h.lack.Load(); lack != nil {
+		return *lack
+	}
+	_, err, _ := h.shared.ask(ctx, "envoy", h.envoy)
+	if err != nil {
+		return err.Error()
+	}
+	return ""
+}
+
+// envoy does not end with who asks, as others may wait for the same.
+func (h *health) envoy() (code int, err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), healthTimeout)
+	defer cancel()
 	ready, waiting, err := h.admin.Ready(ctx)
 	switch {
 	case err != nil:
-		return "envoy has not started" // why is told in the log, not to anybody who asks
+		return 0, errors.New("envoy has not started") // why is told in the log, not to anybody who asks
 	case ready:
-		return ""
+		return 0, nil
 	}
-	return "waiting for " + waiting
+	return 0, errors.New("waiting for " + waiting)
 }
 
 // serveHealth and the probes serve from before the sidecar joins until it has
@@ -85,39 +102,10 @@ func (o Options) serveHealth(h *health) (close func(), err error) {
 		server.SetKeepAlivesEnabled(false)
 		servers = append(servers, server)
 		go func() {
-			if err := server.Serve(&limited{Listener: listener, slots: make(chan struct{}, maxHealth)}); !errors.Is(err, http.ErrServerClosed) {
+			if err := server.Serve(&limited{Listener: listener, most: maxHealth}); !errors.Is(err, http.ErrServerClosed) {
 				o.Log.Error("health is not answered any more", "address", s.address, "err", err)
 			}
 		}()
 	}
 	return close, nil
-}
-
-// limited takes a number of connections at a time; others wait in the kernel.
-type limited struct {
-	net.Listener
-	slots chan struct{}
-}
-
-func (b *limited) Accept() (net.Conn, error) {
-	b.slots <- struct{}{}
-	c, err := b.Listener.Accept()
-	if err != nil {
-		<-b.slots
-		return nil, err
-	}
-	return &slotted{Conn: c, slots: b.slots}, nil
-}
-
-type slotted struct {
-	net.Conn
-	slots chan struct{}
-	given atomic.Bool
-}
-
-func (s *slotted) Close() error {
-	if !s.given.Swap(true) {
-		<-s.slots
-	}
-	return s.Conn.Close()
 }

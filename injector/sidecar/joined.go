@@ -22,6 +22,9 @@ type proof interface {
 	trust(bundle []byte) error
 	// final reports whether it is pointless to go on after an error at the start.
 	final(err error) bool
+	// lost reports whether an error will stay for good, once the certificate has
+	// ended.
+	lost(err error) bool
 	// patience is the longest pause at the start after an error.
 	patience(err error) time.Duration
 }
@@ -94,5 +97,8 @@ func (j *joined) final(err error) bool {
 	impostor := errors.Is(err, ca.ErrImpostor) && !j.hasKept
 	return errors.Is(err, ca.ErrRefused) || errors.Is(err, ca.ErrRequest) || impostor
 }
+
+// lost: a renewal credential that is refused is never taken again.
+func (*joined) lost(err error) bool { return errors.Is(err, ca.ErrRefused) }
 
 func (*joined) patience(error) time.Duration { return slowestStart }

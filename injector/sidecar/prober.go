@@ -11,6 +11,8 @@ import (
 	"net/netip"
 	"net/url"
 	"strconv"
+	"strings"
+	"syscall"
 	"time"
 
 	"github.com/wasmesh/wasmesh/injector/redirect"
@@ -27,13 +29,16 @@ const (
 )
 
 // prober does to the application what the kubelet would do, from inside of the
-// pod, as the kubelet is no member of the mesh. It answers with a status and a
-// line, never with what the application sent: anybody in the cluster can ask.
+// pod, as the kubelet is no member of the mesh. Anybody in the cluster can ask, so
+// it is no way around the policy: it does what the pod's own probes say and
+// nothing of what the asker sends, one at a time for each probe, and answers with
+// a status and a phrase of its own, never with what the application sent.
 type prober struct {
 	actions map[string]probe.Action
 	// pod is the address of the pod: what listens on loopback only, a kubelet
 	// could not reach either.
-	pod string
+	pod    string
+	shared shared
 }
 
 func (p *prober) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -46,12 +51,26 @@ func (p *prober) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if action.Seconds > 0 {
 		limit = time.Duration(action.Seconds) * time.Second
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), limit)
-	defer cancel()
-	code, err := p.do(ctx, action, r.UserAgent())
-	if err != nil {
+	agent := kubeletAgent(r.UserAgent())
+	code, err, ok := p.shared.ask(r.Context(), r.URL.Path, func() (int, error) {
+		ctx, cancel := context.WithTimeout(context.Background(), limit)
+		defer cancel()
+		return p.do(ctx, action, agent)
+	})
+	if ok && err != nil {
 		http.Error(w, err.Error(), code)
 	}
+}
+
+// kubeletAgent is what is passed on of who asks: applications know their kubelet
+// by "kube-probe/" and two numbers.
+func kubeletAgent(agent string) string {
+	const prefix = "kube-probe/"
+	version, ok := strings.CutPrefix(agent, prefix)
+	if !ok || len(version) > len("1.999+") || strings.Trim(version, "0123456789.+") != "" {
+		return prefix
+	}
+	return agent
 }
 
 // do returns the code for the kubelet, and why the probe failed.
@@ -62,11 +81,15 @@ func (p *prober) do(ctx context.Context, a probe.Action, agent string) (code int
 	case a.TCP != nil:
 		conn, err := dialApplication(ctx, "tcp", p.at(a.TCP.Host, a.TCP.Port))
 		if err != nil {
+			return http.StatusServiceUnavailable, reason(err)
+		}
+		_ = conn.Close()
+		return http.StatusOK, nil
+	case a.GRPC != nil:
+		if err := p.grpc(ctx, *a.GRPC, agent); err != nil {
 			return http.StatusServiceUnavailable, err
 		}
-		return http.StatusOK, conn.Close()
-	case a.GRPC != nil:
-		return http.StatusServiceUnavailable, p.grpc(ctx, *a.GRPC, agent)
+		return http.StatusOK, nil
 	}
 	return http.StatusInternalServerError, errors.New("the probe says nothing to do")
 }
@@ -173,10 +196,15 @@ func sameHost(request *http.Request, via []*http.Request) error {
 	return nil
 }
 
-// reason leaves out what was dialled: the kubelet's Event names the probe.
+// reason says in a phrase why there was no answer: an error of the HTTP client may
+// repeat what the application sent.
 func reason(err error) error {
-	if e := new(url.Error); errors.As(err, &e) {
-		return e.Err
+	var timeout interface{ Timeout() bool }
+	switch {
+	case errors.As(err, &timeout) && timeout.Timeout():
+		return errors.New("the application did not answer in time")
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return errors.New("the application does not listen there")
 	}
-	return err
+	return errors.New("the application gave no answer that can be read")
 }

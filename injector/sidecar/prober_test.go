@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -159,7 +160,7 @@ func FuzzHealthStatus(f *testing.F) {
 func TestHealthServer(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	o := Options{Health: "127.186.0.2:15021", Probes: "127.186.0.2:15020", Log: quiet}
-	end, err := o.serveHealth(&health{admin: Admin{"/nowhere"}, stopping: ctx})
+	end, err := o.serveHealth(&health{admin: Admin{"/nowhere"}, lack: &atomic.Pointer[string]{}, stopping: ctx})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -90,12 +90,12 @@ func Run(ctx context.Context, o Options) (err error) {
 	if err != nil {
 		return err
 	}
-	endHealth, err := o.serveHealth(&health{admin: Admin{run.file(AdminSocket)}, stopping: ctx})
+	e := &enrolment{proof: o.proof(), run: run, admin: Admin{run.file(AdminSocket)}, log: o.Log}
+	endHealth, err := o.serveHealth(&health{admin: e.admin, lack: &e.lack, stopping: ctx})
 	if err != nil {
 		return err
 	}
 	defer endHealth()
-	e := &enrolment{proof: o.proof(), run: run, admin: Admin{run.file(AdminSocket)}, log: o.Log}
 	first, err := e.start(ctx)
 	if ctx.Err() != nil {
 		return nil

@@ -96,7 +96,7 @@ func newFolders(t *testing.T) folders {
 	return folders{filepath.Join(dir, "state"), filepath.Join(dir, "run")}
 }
 
-func start(t *testing.T, d *dummy, f folders, token string) *process {
+func start(t *testing.T, d *dummy, f folders, token string, more ...string) *process {
 	t.Helper()
 	envoyPath := realEnvoy(t)
 	binary, err := buildOnce()
@@ -104,8 +104,8 @@ func start(t *testing.T, d *dummy, f folders, token string) *process {
 		t.Fatal(err)
 	}
 	p := &process{ready: make(chan struct{}), ended: make(chan struct{}), stderr: &output{}}
-	p.cmd = exec.Command(binary, "--join-url", d.join, "--xds", d.xds, "--state", f.state, "--run", f.run,
-		"--envoy", envoyPath, "--concurrency", "1", "--drain-time", "200ms")
+	p.cmd = exec.Command(binary, append([]string{"--join-url", d.join, "--xds", d.xds, "--state", f.state, "--run", f.run,
+		"--envoy", envoyPath, "--concurrency", "1", "--drain-time", "200ms"}, more...)...)
 	p.cmd.Env = append(os.Environ(), tokenVariable+"="+token)
 	p.cmd.Stderr = p.stderr
 	stdout, err := p.cmd.StdoutPipe()

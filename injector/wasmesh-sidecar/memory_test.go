@@ -72,10 +72,9 @@ func (h *hasty) fresh() http.Handler {
 	return h.handler
 }
 
-// What a sidecar adds to each workload beside Envoy stays small, however long it
-// lives.
-func TestMemoryAfterRenewals(t *testing.T) {
-	d := startDummy(t)
+// serveHasty has the dummy joined through it.
+func serveHasty(t *testing.T, d *dummy) *hasty {
+	t.Helper()
 	h := &hasty{dummy: d}
 	h.life.Store(int64(10 * time.Millisecond))
 	config, err := d.authority.ServerTLS([]string{"127.0.0.1"})
@@ -85,8 +84,16 @@ func TestMemoryAfterRenewals(t *testing.T) {
 	ln := listen(t)
 	server := &http.Server{Handler: h}
 	go server.Serve(tls.NewListener(ln, config))
-	defer server.Close()
+	t.Cleanup(func() { server.Close() })
 	d.join = "https://" + ln.Addr().String()
+	return h
+}
+
+// What a sidecar adds to each workload beside Envoy stays small, however long it
+// lives.
+func TestMemoryAfterRenewals(t *testing.T) {
+	d := startDummy(t)
+	h := serveHasty(t, d)
 	token, err := d.authority.CreateToken(workload, time.Hour)
 	if err != nil {
 		t.Fatal(err)

@@ -3,7 +3,6 @@ package conformance
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -11,17 +10,18 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/wasmesh/wasmesh/controlplane/files"
 	"github.com/wasmesh/wasmesh/controlplane/mesh"
 	"github.com/wasmesh/wasmesh/controlplane/smi"
+	"github.com/wasmesh/wasmesh/tests/conformance/suite"
 	"github.com/wasmesh/wasmesh/tests/rig"
 )
 
 const (
 	trustDomain = "conformance.test"
-	namespace   = "smi-conformance"
 	castFile    = "cast.yaml"
 	// convergence is how late what was applied may be in force: the suite sleeps
 	// that long before each assertion.
@@ -30,7 +30,7 @@ const (
 	answerTimeout = 10 * time.Second
 )
 
-func named(name string) mesh.Name { return mesh.Name{Namespace: namespace, Name: name} }
+func named(name string) mesh.Name { return mesh.Name{Namespace: suite.Namespace, Name: name} }
 
 // bed is a running mesh with its applications and the folder that describes it.
 type bed struct {
@@ -81,10 +81,12 @@ func (b *bed) stop() error {
 	return errors.Join(failures...)
 }
 
-// put copies a manifest of testdata into the folder, as an editor that writes
-// safely does.
+// put writes a manifest into the folder, as an editor that writes safely does.
 func (b *bed) put(name string) error {
-	text, err := os.ReadFile(filepath.Join("testdata", name))
+	text, err := suite.Policy(name)
+	if name == castFile {
+		text, err = os.ReadFile(filepath.Join("testdata", name))
+	}
 	if err != nil {
 		return err
 	}
@@ -95,9 +97,9 @@ func (b *bed) put(name string) error {
 	return os.Rename(part, filepath.Join(b.folder, name))
 }
 
-// apply makes the folder hold the cast and these manifests, and returns when the
+// Apply makes the folder hold the cast and these manifests, and returns when the
 // mesh runs that.
-func (b *bed) apply(manifests ...string) error {
+func (b *bed) Apply(manifests ...string) error {
 	wanted := map[string]bool{castFile: true}
 	for _, m := range manifests {
 		wanted[m] = true
@@ -134,45 +136,49 @@ func (b *bed) snapshot() (*mesh.Snapshot, error) {
 	return snapshot, errors.Join(failures...)
 }
 
-// call orders one application to call a service.
-func (b *bed) call(from, method, url string) error {
-	text, err := json.Marshal(order{URL: url, Method: method})
+// Knows is what is left of an assertion about a CRD's names where there is no API
+// server: a manifest of the kind is read without a problem, changes what the
+// sidecars have to run, and they run it; and they no longer do without it.
+func (b *bed) Knows(_ suite.Kind, policy string, others ...string) error {
+	if err := b.Apply(others...); err != nil {
+		return err
+	}
+	without, err := b.snapshot()
 	if err != nil {
 		return err
 	}
-	answer, err := b.ask(from, http.MethodPost, "/call", text)
-	if err != nil {
-		return fmt.Errorf("%s could not call %s: %w %s", from, url, err, bytes.TrimSpace(answer))
+	if err := b.Apply(slices.Concat(others, []string{policy})...); err != nil {
+		return err
 	}
-	return nil
+	with, err := b.snapshot()
+	if err != nil {
+		return err
+	}
+	if meant(with) == meant(without) {
+		return fmt.Errorf("the mesh is the same with and without %s", policy)
+	}
+	return b.Apply(others...)
 }
 
-// clear forgets what the applications have recorded.
-func (b *bed) clear() error {
-	for _, a := range b.apps {
-		if _, err := b.ask(a.name, http.MethodDelete, "/metrics", nil); err != nil {
-			return err
+func (b *bed) Ready(app string) error { return b.AwaitReady(named(app)) }
+
+func (b *bed) Behind(service string) (found []string, err error) {
+	s, _ := b.cast.Service(named(service))
+	for _, p := range s.Ports {
+		for _, e := range p.Endpoints {
+			found = append(found, e.Workload.Name)
 		}
 	}
-	return nil
+	return found, nil
 }
 
-func (b *bed) metrics(of string) (metrics, error) {
-	var m metrics
-	answer, err := b.ask(of, http.MethodGet, "/metrics", nil)
-	if err == nil {
-		err = json.Unmarshal(answer, &m)
-	}
-	return m, err
-}
-
-// ask sends one request to an application's own address.
-func (b *bed) ask(name, method, path string, body []byte) ([]byte, error) {
+// Ask sends one request to an application's own address.
+func (b *bed) Ask(name, method, path string, body []byte) ([]byte, error) {
 	w, ok := b.cast.Workload(named(name))
 	if !ok {
 		return nil, fmt.Errorf("there is no application %q in %s", name, castFile)
 	}
-	url := "http://" + netip.AddrPortFrom(w.Application, applicationPort).String() + path
+	url := "http://" + netip.AddrPortFrom(w.Application, suite.Port).String() + path
 	request, err := http.NewRequest(method, url, bytes.NewReader(body))
 	if err != nil {
 		return nil, err

@@ -2,12 +2,15 @@ package e2e
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
 	"fmt"
 	"net"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -15,6 +18,10 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 )
+
+// renewTimeout is for a file to reach a pod, for the control plane to look at it,
+// and for the sidecars to ask.
+const renewTimeout = time.Minute
 
 // certManager runs cert-manager for the namespace of the mesh.
 const certManager = `
@@ -74,38 +81,40 @@ spec:
   issuerRef: {name: root}
 `
 
-// TestCertManager: the mesh signs with an intermediate that cert-manager issues,
-// and with the next one, key and all, when cert-manager renews it.
-func TestCertManager(t *testing.T) {
-	manager := namespace(t, "cert-manager", nil)
+// startCertManager runs cert-manager, without waiting for it.
+func startCertManager(t *testing.T) {
+	t.Helper()
+	ns := namespace(t, "cert-manager", nil)
 	kubectl(t, "create", "-f", tools.CertManagerCRDs)
-	defer kubectl(t, "delete", "-f", tools.CertManagerCRDs)
-	apply(t, manager, certManager)
-	if out, err := kube.Kubectl(t.Context(), "", "create", "namespace", system); err != nil {
-		t.Logf("%v %s", err, out) // another test made it
-	}
-	applyAll(t, issuers)
-	await(t, "cert-manager issues the intermediate", settleTimeout, func() error {
-		_, err := issued(t)
-		return err
-	})
-	helm(t, "install", "wasmesh", chart, "--set", "mesh.authoritySecret=authority", "--set", "mesh.leafLifetime="+leafLife.String())
-	defer func() {
-		if t.Failed() {
-			describe(t.Context(), t, system)
-			describe(t.Context(), t, manager)
+	t.Cleanup(func() {
+		if out, err := kube.Kubectl(context.WithoutCancel(t.Context()), "", "delete", "-f", tools.CertManagerCRDs); err != nil {
+			t.Errorf("%v\n%s", err, out)
 		}
-		uninstall(t)
-	}()
-	ns := namespace(t, "issued", inMesh)
-	apply(t, ns, callers(ns))
-	from := ready(t, ns, "client", 1)[0]
-	pods := append(ready(t, ns, "server", 2), from)
-	expect(t, "200", from, "http://server/")
-	calls := startCalls(t, from, "http://server/")
+	})
+	apply(t, ns, certManager)
+	applyAll(t, issuers)
+}
+
+// adopt: a mesh that had a root of its own goes over to an intermediate that
+// cert-manager issued, and to the next one, key and all, when cert-manager renews
+// it. Who runs the stream of calls counts what fails.
+func adopt(t *testing.T, ns string) {
+	pods := append(ready(t, ns, "server", 2), ready(t, ns, "client", 1)...)
+	before, company := rootOf(t), signer(t, "root", "tls.crt", "tls.key")
+	upgrade := func(setting, value string) {
+		t.Helper()
+		began := time.Now()
+		helm(t, "upgrade", "wasmesh", chart, "--reuse-values", setting, value)
+		t.Logf("%s after %v", value, time.Since(began).Round(10*time.Millisecond))
+	}
+	upgrade("--set-file", "mesh.alsoTrust="+pemFile(t, before, company))
+	accepted(t, pods, company.leaf(t, ns))
+	upgrade("--set", "mesh.authoritySecret=authority")
 	first, replicas := shownBy(t, pods), replicasOf(t, "wasmesh-controlplane")
+	accepted(t, pods, before.leaf(t, ns))
+
 	renew(t)
-	apply(t, ns, newcomer("newcomer"))
+	apply(t, ns, newcomer("during-renewal"))
 	await(t, "another intermediate", settleTimeout, func() error {
 		now, err := issued(t)
 		if err == nil && now.Equal(first) {
@@ -113,15 +122,36 @@ func TestCertManager(t *testing.T) {
 		}
 		return err
 	})
-	expect(t, "200", ready(t, ns, "newcomer", 1)[0], "http://server/")
+	expect(t, "200", ready(t, ns, "during-renewal", 1)[0], "http://server/")
 	if second := shownBy(t, pods); bytes.Equal(second.RawSubjectPublicKeyInfo, first.RawSubjectPublicKeyInfo) {
 		t.Error("the intermediate has the key of the one before")
 	}
-	calls.stop(t)
 	for i, now := range replicasOf(t, "wasmesh-controlplane") {
 		if now.UID != replicas[i].UID || now.Status.ContainerStatuses[0].RestartCount > 0 {
 			t.Errorf("%s was restarted", replicas[i].Name)
 		}
+	}
+}
+
+// pemFile is a file of the certificates of authorities.
+func pemFile(t *testing.T, all ...authority) string {
+	t.Helper()
+	var text []byte
+	for _, a := range all {
+		text = append(text, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.root.Raw})...)
+	}
+	path := filepath.Join(t.TempDir(), "roots.pem")
+	if err := os.WriteFile(path, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// accepted waits until every pod accepts a caller.
+func accepted(t *testing.T, pods []corev1.Pod, caller bearer) {
+	t.Helper()
+	for _, p := range pods {
+		await(t, p.Name+" accepts a certificate of the other root", renewTimeout, func() error { return caller.call(p) })
 	}
 }
 
@@ -160,7 +190,7 @@ func shownBy(t *testing.T, pods []corev1.Pod) (intermediate *x509.Certificate) {
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(secret.Data["tls.crt"])
 	began := time.Now()
-	await(t, "the pods have certificates of the intermediate", settleTimeout, func() error {
+	await(t, "the pods have certificates of the intermediate", renewTimeout, func() error {
 		if intermediate, err = issued(t); err != nil {
 			return err
 		}

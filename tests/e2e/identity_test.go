@@ -32,9 +32,11 @@ func TestIdentity(t *testing.T) {
 	ready(t, ns, "server", 2)
 	client := ready(t, ns, "client", 1)[0]
 	expect(t, "200", client, "http://server/")
+	startCertManager(t)
 	calls, admissions := startCalls(t, client, "http://server/"), startAdmissions(t, ns)
 	t.Run("rotation of the root", func(t *testing.T) { rotation(t, ns) })
 	admissions.stopAfter(t, 3)
+	t.Run("cert-manager", func(t *testing.T) { adopt(t, ns) })
 	calls.stop(t)
 }
 
@@ -52,7 +54,7 @@ func helm(t *testing.T, args ...string) {
 // client is one of its own between the sidecars, with a handshake of its own.
 func callers(ns string) string {
 	return strings.NewReplacer("{name: http", "{name: tcp-web", "port: http}", "port: tcp-web}", "targetPort: http", "name: tcp-web, targetPort: tcp-web").Replace(server) +
-		"---" + strings.Replace(client, "args: [serve]", "args: [serve], ports: [{containerPort: 8080}]", 1) + `
+		"---" + strings.Replace(client, "args: [serve]", "args: [serve], ports: [{name: tcp-web, containerPort: 8080}]", 1) + `
 ---
 apiVersion: specs.smi-spec.io/v1alpha4
 kind: TCPRoute

@@ -37,6 +37,7 @@ func TestMesh(t *testing.T) {
 		{"around the proxy", aroundTheProxy},
 		{"excluded port", excludedPort},
 		{"split", split},
+		{"conformance", conformance},
 		{"counters", counters},
 		{"rollout", rollout},
 		{"same name elsewhere", sameName},

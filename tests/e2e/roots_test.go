@@ -8,7 +8,6 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -109,30 +108,30 @@ func agree(t *testing.T, replicas []corev1.Pod, roots int) {
 	})
 }
 
-// authority is the mesh's root and its key, which only the control plane should
-// have.
+// authority is a root and its key, which nobody should have but who signs with it.
 type authority struct {
 	root *x509.Certificate
 	key  crypto.Signer
 }
 
-func rootOf(t *testing.T) authority {
+// rootOf is the mesh's own.
+func rootOf(t *testing.T) authority { return signer(t, "wasmesh-ca", "root.pem", "root.pem") }
+
+// signer reads an authority from a Secret, once it is there.
+func signer(t *testing.T, name, certificate, key string) (a authority) {
 	t.Helper()
-	secret, err := kube.Client.CoreV1().Secrets(system).Get(t.Context(), "wasmesh-ca", metav1.GetOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	first, rest := pem.Decode(secret.Data["root.pem"])
-	second, _ := pem.Decode(rest)
-	root, err := x509.ParseCertificate(first.Bytes)
-	if err != nil {
-		t.Fatal(err)
-	}
-	key, err := x509.ParsePKCS8PrivateKey(second.Bytes)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return authority{root, key.(crypto.Signer)}
+	await(t, "a certificate and its key in Secret "+name, settleTimeout, func() error {
+		secret, err := kube.Client.CoreV1().Secrets(system).Get(t.Context(), name, metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		pair, err := tls.X509KeyPair(secret.Data[certificate], secret.Data[key])
+		if err == nil {
+			a = authority{pair.Leaf, pair.PrivateKey.(crypto.Signer)}
+		}
+		return err
+	})
+	return a
 }
 
 // bearer is somebody with a certificate.
@@ -148,7 +147,7 @@ func (a authority) leaf(t *testing.T, ns string) bearer {
 	}
 	der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{
 		SerialNumber: big.NewInt(time.Now().UnixNano()), NotBefore: time.Now().Add(-time.Minute), NotAfter: time.Now().Add(time.Hour),
-		URIs:     []*url.URL{{Scheme: "spiffe", Host: a.root.URIs[0].Host, Path: "/ns/" + ns + "/sa/default"}},
+		URIs:     []*url.URL{{Scheme: "spiffe", Host: "wasmesh.local", Path: "/ns/" + ns + "/sa/default"}},
 		DNSNames: []string{"client.pod." + ns + ".peer.wasmesh.internal"},
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth},
 	}, a.root, key.Public(), a.key)

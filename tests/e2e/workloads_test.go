@@ -101,6 +101,29 @@ spec:
 		if p.Labels["wasmesh.io/sidecar"] != "injected" {
 			t.Errorf("%s has no sidecar: it proves nothing", p.Name)
 		}
+		afterwards(t, &p)
+	}
+}
+
+// afterwards: a Job's pod ends with its application, and does not wait for a
+// sidecar that nobody is connected to. Times in a status are whole seconds.
+func afterwards(t *testing.T, p *corev1.Pod) {
+	t.Helper()
+	const most = 3 * time.Second
+	app, sidecar := p.Status.ContainerStatuses[0].State.Terminated, (*corev1.ContainerStateTerminated)(nil)
+	for _, c := range p.Status.InitContainerStatuses {
+		if c.Name == "wasmesh-sidecar" {
+			sidecar = c.State.Terminated
+		}
+	}
+	if app == nil || sidecar == nil {
+		t.Errorf("%s: the application or its sidecar has not ended: %v %v", p.Name, app, sidecar)
+		return
+	}
+	took := sidecar.FinishedAt.Sub(app.FinishedAt.Time)
+	t.Logf("%s: the sidecar ended %v after the application", p.Name, took)
+	if took > most || sidecar.ExitCode != 0 {
+		t.Errorf("%s: the sidecar ended %v after the application, with %d; want at most %v, and 0", p.Name, took, sidecar.ExitCode, most)
 	}
 }
 

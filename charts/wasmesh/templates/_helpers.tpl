@@ -54,3 +54,39 @@ priorityClassName: {{ . }}
 - name: POD_NAMESPACE
   valueFrom: {fieldRef: {fieldPath: metadata.namespace}}
 {{- end }}
+
+{{/* What inject.Settings of the programs reads. */}}
+{{- define "wasmesh.sidecarSettings" -}}
+{{- $s := .Values.sidecar -}}
+version: {{ .Chart.AppVersion | quote }}
+image: {{ include "wasmesh.image" (dict "image" .Values.sidecarImage "chart" .Chart) | quote }}
+imagePullPolicy: {{ .Values.sidecarImage.pullPolicy }}
+{{- with $s.imagePullSecrets }}
+imagePullSecrets:
+{{- range . }}
+  - {{ .name | quote }}
+{{- end }}
+{{- end }}
+systemNamespace: {{ .Release.Namespace }}
+concurrency: {{ int $s.concurrency }}
+logLevel: {{ $s.logLevel | quote }}
+drainSeconds: {{ int $s.drainSeconds }}
+startSeconds: {{ int $s.startSeconds }}
+resources: {{- toYaml $s.resources | nindent 2 }}
+{{- end }}
+
+{{- define "wasmesh.disruption" -}}
+{{- if .budget.enabled }}
+---
+apiVersion: policy/v1
+kind: PodDisruptionBudget
+metadata:
+  name: {{ .name }}
+  namespace: {{ .root.Release.Namespace }}
+  labels: {{- include "wasmesh.labels" .root | nindent 4 }}
+spec:
+  maxUnavailable: {{ .budget.maxUnavailable }}
+  selector:
+    matchLabels: {app.kubernetes.io/name: {{ .name }}}
+{{- end }}
+{{- end }}

@@ -18,13 +18,15 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/wasmesh/wasmesh/tests/conformance/suite"
 )
 
 const callTimeout = 5 * time.Second
 
 func main() {
 	if len(os.Args) < 2 {
-		fail(errors.New("app serve | call | end"))
+		fail(errors.New("app serve | call | end | conform"))
 	}
 	var err error
 	switch os.Args[1] {
@@ -34,6 +36,8 @@ func main() {
 		err = call(os.Args[2:])
 	case "end":
 		err = end(os.Args[2:])
+	case "conform":
+		err = conform(os.Args[2:])
 	default:
 		err = fmt.Errorf("no command %q", os.Args[1])
 	}
@@ -73,6 +77,26 @@ func serve(args []string) error {
 	say("terminated")
 	time.Sleep(*linger)
 	say("end")
+	return nil
+}
+
+// conform is the application of the conformance suite, until SIGTERM, at the
+// suite's port and, for who gives the orders, at the next one.
+func conform(args []string) error {
+	if len(args) != 1 {
+		return errors.New("app conform NAME")
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	handler := suite.Application(args[0], &http.Client{Timeout: callTimeout})
+	for _, port := range []int{suite.Port, suite.Port + 1} {
+		listener, err := net.Listen("tcp", fmt.Sprintf(":%d", port))
+		if err != nil {
+			return err
+		}
+		go func() { _ = http.Serve(listener, handler) }() // ends with the program
+	}
+	<-ctx.Done()
 	return nil
 }
 

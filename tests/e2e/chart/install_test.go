@@ -9,12 +9,16 @@ import (
 	"testing"
 )
 
+// aRoot has the form of a certificate.
+const aRoot = "-----BEGIN CERTIFICATE-----\nMIIB/aY+\n-----END CERTIFICATE-----\n"
+
 // TestLint also renders with everything that can be switched.
 func TestLint(t *testing.T) {
 	for _, values := range [][]string{
 		nil,
 		{"--set", "crds.keep=true"},
 		{"--set", "mesh.authoritySecret=intermediate"},
+		{"--set", "mesh.alsoTrust=" + aRoot},
 		{"--set", "crds.smi=false,crds.own=false,validation.enabled=false"},
 		{"--set", "image.digest=sha256:" + strings.Repeat("a", 64), "--set", "imagePullSecrets[0].name=pull"},
 		{"--set", "controlPlane.priorityClassName=high,injector.nodeSelector.disk=ssd,controlPlane.extraArgs[0]=--leaf-lifetime=1h"},
@@ -43,7 +47,16 @@ func TestValuesAreHeldToTheSchema(t *testing.T) {
 		{"image.digest=sha256:abc", "image.digest=sha256:" + strings.Repeat("0", 64), "digest"},
 		{"crds.kept=true", "crds.keep=true", "kept"},
 		{"validation.enabled=yes", "validation.enabled=false", "enabled"},
+		{"sidecar.logLevel=warn", "sidecar.logLevel=debug", "logLevel"},
+		{"sidecar.concurrency=0", "sidecar.concurrency=1", "concurrency"},
+		{"sidecar.drain=5", "sidecar.drainSeconds=5", "drain"},
+		{"sidecar.resources.limits.memory=1GB", "sidecar.resources.limits.memory=1Gi", "memory"},
+		{"sidecarImage.pullPolicy=Sometimes", "sidecarImage.pullPolicy=Always", "pullPolicy"},
+		{"sidecar.imagePullSecrets[0]=pull", "sidecar.imagePullSecrets[0].name=pull", "imagePullSecrets"},
+		{"injector.podDisruptionBudget.maxUnavailable=0", "injector.podDisruptionBudget.maxUnavailable=2", "maxUnavailable"},
+		{"controlPlane.annotations.a=1", "controlPlane.annotations.a=b", "annotations"},
 		{"mesh.leafLifetime=1 day", "mesh.leafLifetime=24h", "leafLifetime"},
+		{"mesh.alsoTrust=" + strings.ReplaceAll(aRoot, "CERTIFICATE", "PRIVATE KEY"), "mesh.alsoTrust=" + aRoot + aRoot, "alsoTrust"},
 	} {
 		out, err := helm(t, "template", "wasmesh", chartPath, "--set", c.bad)
 		if err == nil || !strings.Contains(out, c.says) {
@@ -86,6 +99,7 @@ func TestInstallUpgradeUninstall(t *testing.T) {
 			t.Errorf("after the upgrade %s is %.60q, want %.60q", what, got, c.want)
 		}
 	}
+	upgraded(t)
 
 	uninstall(t)
 	await(t, "nothing is left", func() error {

@@ -1,4 +1,4 @@
-package conformance
+package suite
 
 import "net/http"
 
@@ -11,10 +11,11 @@ const (
 	manyCalls = 200
 )
 
-func trafficAccess() specification {
-	return specification{"TrafficAccess", []step{
-		{"TA-01", "a TrafficTarget of access.smi-spec.io/v1alpha3 is read and takes part", takesPart("every-port.yaml")},
-		{"TA-02", "applications A, B and C are ready", ready(appA, appB, appC)},
+// TrafficAccess has 7 steps, for a mesh that denies by default.
+func TrafficAccess() Specification {
+	return Specification{"TrafficAccess", []Step{
+		{"TA-01", "TrafficTarget of access.smi-spec.io/v1alpha3 is known and takes part", knows(targets(), "every-port.yaml")},
+		{"TA-02", "applications A, B and C are ready", ready(AppA, AppB, AppC)},
 		{"TA-03", "without a TrafficTarget, A's GET /echo to B is refused", calls(http.MethodGet, "/echo", false)},
 		{"TA-04", "TCPRoute with no ports listed and TrafficTarget A to B are applied", applies("every-port.yaml")},
 		{"TA-05", "A's GET /echo to B succeeds, and B has received it from A", calls(http.MethodGet, "/echo", true)},
@@ -23,10 +24,11 @@ func trafficAccess() specification {
 	}}
 }
 
-func trafficSpec() specification {
-	return specification{"TrafficSpec", []step{
-		{"TSC-01", "an HTTPRouteGroup of specs.smi-spec.io/v1alpha4 is read and takes part", takesPart("by-path.yaml")},
-		{"TSC-02", "applications A and B are ready", ready(appA, appB)},
+// TrafficSpec has 6.
+func TrafficSpec() Specification {
+	return Specification{"TrafficSpec", []Step{
+		{"TSC-01", "HTTPRouteGroup of specs.smi-spec.io/v1alpha4 is known and takes part", knows(routeGroups(), "by-path.yaml")},
+		{"TSC-02", "applications A and B are ready", ready(AppA, AppB)},
 		{"TSC-03", "HTTPRouteGroup with pathRegex /metrics and methods * is applied", applies("by-path.yaml")},
 		{"TSC-04", "A's GET /metrics to B succeeds, GET /echo is refused",
 			both(calls(http.MethodGet, "/metrics", true), calls(http.MethodGet, "/echo", false))},
@@ -36,18 +38,18 @@ func trafficSpec() specification {
 	}}
 }
 
-// trafficSplit takes the policies that its calls need where nothing is allowed
+// TrafficSplit has 11. It takes the policies that its calls need where nothing is allowed
 // by default; the suite's own steps have none.
-func trafficSplit(allow ...string) specification {
-	with := func(split string) func(*bed) error { return applies(append([]string{split}, allow...)...) }
+func TrafficSplit(allow ...string) Specification {
+	with := func(split string) func(Bed) error { return applies(append([]string{split}, allow...)...) }
 	anyBoth := func(atB, atC int) bool { return atB > 0 && atC > 0 }
 	onlyB := func(_, atC int) bool { return atC == 0 }
 	onlyC := func(atB, _ int) bool { return atB == 0 }
 	moreB := func(atB, atC int) bool { return atB > atC }
 	moreC := func(atB, atC int) bool { return atB < atC }
-	return specification{"TrafficSplit", []step{
-		{"TS-01", "a TrafficSplit of split.smi-spec.io/v1alpha4 is read and takes part", takesPart("split-1-0.yaml", allow...)},
-		{"TS-02", "applications A, B and C are ready; app-svc is B and C", both(ready(appA, appB, appC), fronts(appSvc, appB, appC))},
+	return Specification{"TrafficSplit", []Step{
+		{"TS-01", "TrafficSplit of split.smi-spec.io/v1alpha4 is known and takes part", knows(splits(), "split-1-0.yaml", allow...)},
+		{"TS-02", "applications A, B and C are ready; app-svc is B and C", both(ready(AppA, AppB, AppC), fronts(AppSvc, AppB, AppC))},
 		{"TS-03", "without a split, 50 calls arrive at B and at C", spreads(someCalls, anyBoth)},
 		{"TS-04", "TrafficSplit B 1, C 0 is applied", with("split-1-0.yaml")},
 		{"TS-05", "50 calls arrive at B, none at C", spreads(someCalls, onlyB)},

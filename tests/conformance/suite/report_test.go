@@ -1,4 +1,4 @@
-package conformance
+package suite
 
 import (
 	"errors"
@@ -16,12 +16,12 @@ func TestCapabilityCountsAsTheSuiteDoes(t *testing.T) {
 		{11, 11, full}, {5, 11, half}, {4, 11, none},
 		{6, 6, full}, {3, 6, half}, {2, 6, none}, {0, 0, none},
 	} {
-		r := result{outcomes: make([]outcome, c.steps)}
+		r := Result{Outcomes: make([]Outcome, c.steps)}
 		for i := range c.passed {
-			r.outcomes[i].reached = true
+			r.Outcomes[i].Reached = true
 		}
 		if c.passed < c.steps {
-			r.outcomes[c.passed] = outcome{reached: true, err: errors.New("it failed")}
+			r.Outcomes[c.passed] = Outcome{Reached: true, Err: errors.New("it failed")}
 		}
 		if got := r.capability(); got != c.want || r.passed() != c.passed {
 			t.Errorf("%d of %d are %s, want %s; %d counted", c.passed, c.steps, got, c.want, r.passed())
@@ -32,17 +32,17 @@ func TestCapabilityCountsAsTheSuiteDoes(t *testing.T) {
 // A step that nobody reached must not look like one that passed.
 func TestStepsAfterAFailureAreNotReached(t *testing.T) {
 	asked := ""
-	does := func(name string, err error) step {
-		return step{id: name, run: func(*bed) error { asked += name; return err }}
+	does := func(name string, err error) Step {
+		return Step{ID: name, run: func(Bed) error { asked += name; return err }}
 	}
-	s := specification{name: "Example", steps: []step{does("a", nil), does("b", errors.New("no")), does("c", nil)}}
-	r := s.play(t.Context(), new(bed), "strict")
+	s := Specification{Name: "Example", Steps: []Step{does("a", nil), does("b", errors.New("no")), does("c", nil)}}
+	r := s.Play(t.Context(), nil, "strict")
 	var text strings.Builder
-	report(&text, []result{r})
+	Report(&text, []Result{r}, "a note")
 	if asked != "ab" || r.passed() != 1 || r.capability() != half {
 		t.Errorf("%q ran, %d passed, %s", asked, r.passed(), r.capability())
 	}
-	for _, want := range []string{title, "a       pass", "b       FAIL", "c       not reached", "1/3", "HALF"} {
+	for _, want := range []string{title, "a       pass", "b       FAIL", "c       not reached", "1/3", "HALF", "a note"} {
 		if !strings.Contains(text.String(), want) {
 			t.Errorf("the report lacks %q:\n%s", want, text.String())
 		}
@@ -51,15 +51,15 @@ func TestStepsAfterAFailureAreNotReached(t *testing.T) {
 
 func TestStepsAreThoseOfTheSuite(t *testing.T) {
 	for prefix, want := range map[string]struct {
-		specification
+		Specification
 		steps int
-	}{"TA": {trafficAccess(), 7}, "TSC": {trafficSpec(), 6}, "TS": {trafficSplit(), 11}} {
-		if len(want.specification.steps) != want.steps {
-			t.Errorf("%s has %d steps, want %d", want.name, len(want.specification.steps), want.steps)
+	}{"TA": {TrafficAccess(), 7}, "TSC": {TrafficSpec(), 6}, "TS": {TrafficSplit(), 11}} {
+		if len(want.Steps) != want.steps {
+			t.Errorf("%s has %d steps, want %d", want.Name, len(want.Steps), want.steps)
 		}
-		for i, s := range want.specification.steps {
-			if id := fmt.Sprintf("%s-%02d", prefix, i+1); s.id != id {
-				t.Errorf("%s is where %s should be", s.id, id)
+		for i, s := range want.Steps {
+			if id := fmt.Sprintf("%s-%02d", prefix, i+1); s.ID != id {
+				t.Errorf("%s is where %s should be", s.ID, id)
 			}
 		}
 	}

@@ -1,0 +1,116 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/wasmesh/wasmesh/injector/webhook"
+)
+
+// tick is the unit of processor time in /proc on Linux.
+const tick = 10 * time.Millisecond
+
+// asker is an API server: it keeps its connections.
+type asker struct {
+	url       string
+	body      []byte
+	transport *http.Transport
+}
+
+func newAsker(i *injector) *asker {
+	return &asker{url: i.at.URL, body: review(), transport: &http.Transport{
+		TLSClientConfig: i.tls, ForceAttemptHTTP2: true, MaxIdleConnsPerHost: slices.Max(rounds),
+	}}
+}
+
+func (a *asker) close() { a.transport.CloseIdleConnections() }
+
+func (a *asker) askAll(ctx context.Context, clients, pods int) ([]time.Duration, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	times := make([][]time.Duration, clients)
+	var all sync.WaitGroup
+	for c := range clients {
+		all.Go(func() {
+			for range pods / clients {
+				began := time.Now()
+				if err := a.ask(ctx); err != nil {
+					cancel(err)
+					return
+				}
+				times[c] = append(times[c], time.Since(began))
+			}
+		})
+	}
+	all.Wait()
+	return slices.Concat(times...), context.Cause(ctx)
+}
+
+// ask has one pod admitted, and believes no answer without a sidecar.
+func (a *asker) ask(ctx context.Context) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, a.url, bytes.NewReader(a.body))
+	if err != nil {
+		return err
+	}
+	request.Header.Set("Content-Type", "application/json")
+	response, err := a.transport.RoundTrip(request)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		return err
+	}
+	if response.StatusCode != http.StatusOK || !bytes.Contains(body, []byte(`"allowed":true`)) || !bytes.Contains(body, []byte(`"patch":"`)) {
+		return fmt.Errorf("HTTP %d: %.300s", response.StatusCode, body)
+	}
+	return nil
+}
+
+// review is a question about a pod of ordinary size.
+func review() []byte {
+	var containers []string
+	for _, name := range []string{"a", "b", "c"} {
+		env := strings.Repeat(`{"name":"SOME_VARIABLE","value":"with a value of some length"},`, 30)
+		containers = append(containers, `{"name":"`+name+`","image":"app:1","ports":[{"name":"http","containerPort":8080}],"env":[`+strings.TrimSuffix(env, ",")+`],
+"readinessProbe":{"httpGet":{"path":"/ok","port":"http"}},"livenessProbe":{"tcpSocket":{"port":8080}}}`)
+	}
+	return fmt.Appendf(nil, `{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":{"uid":"u",
+"kind":{"group":"","version":"v1","kind":"Pod"},"resource":{"group":"","version":"v1","resource":"pods"},"namespace":"shop","operation":"CREATE",
+"object":{"apiVersion":"v1","kind":"Pod","metadata":{"name":"web","namespace":"shop"},"spec":{"containers":[%s]}}}}`, strings.Join(containers, ","))
+}
+
+// path is where an injector is asked.
+const path = webhook.Path
+
+// cpuOf is the processor time that a process has used.
+func cpuOf(pid int) (time.Duration, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0, err
+	}
+	// The name, in brackets, may have spaces; the times are fields 14 and 15.
+	fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
+	if len(fields) < 13 {
+		return 0, fmt.Errorf("/proc/%d/stat has %d fields", pid, len(fields))
+	}
+	var ticks time.Duration
+	for _, f := range fields[11:13] {
+		n, err := strconv.Atoi(f)
+		if err != nil {
+			return 0, err
+		}
+		ticks += time.Duration(n)
+	}
+	return ticks * tick, nil
+}
