@@ -11,15 +11,11 @@ package admission
 import (
 	"encoding/json"
 	"errors"
-	"io"
 	"log/slog"
 	"net/http"
-	"runtime"
 	"time"
 
-	admissionv1 "k8s.io/api/admission/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
+	"github.com/wasmesh/wasmesh/controlplane/review"
 	"github.com/wasmesh/wasmesh/controlplane/smi"
 )
 
@@ -27,12 +23,14 @@ import (
 const Path = "/validate"
 
 const (
-	// maxReview bounds a question, in bytes: the API server stores objects up to
-	// 1.5 MiB, and sends the old one too.
-	maxReview = 4 << 20
-	// askTimeout ends a question that does not arrive; the API server gives up
-	// after five seconds.
-	askTimeout = 5 * time.Second
+	// maxValues bounds a question: the old object and the new one of ten thousand
+	// matches, with who manages which field.
+	maxValues = 500_000
+	// maxWait is how long a question waits for its turn: each may cost a core tens
+	// of milliseconds.
+	maxWait = time.Second
+	// atOnce is how many are worked on at a time.
+	atOnce = 4
 )
 
 // Options say what objects are judged by.
@@ -45,79 +43,44 @@ type Options struct {
 	Log      *slog.Logger
 }
 
-// webhook answers questions, a few at a time: each may cost a core tens of
-// milliseconds, and who is not served is told so at once.
+// webhook answers questions, a few at a time.
 type webhook struct {
 	Options
-	slots chan struct{}
+	reader *review.Reader
 }
 
 // New returns the handler of Path. Anybody may ask it: it tells no more than
 // whether objects of given names exist.
 func New(o Options) http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("POST "+Path, &webhook{Options: o, slots: make(chan struct{}, 2*runtime.GOMAXPROCS(0))})
+	mux.Handle("POST "+Path, &webhook{Options: o, reader: review.NewReader(maxValues, atOnce, maxWait)})
 	return mux
 }
 
 // Server returns a server of the handler that slow askers cannot hold up. The
 // caller gives it its TLS configuration.
 func Server(o Options) *http.Server {
-	return &http.Server{
-		Handler:           New(o),
-		ReadHeaderTimeout: askTimeout,
-		ReadTimeout:       askTimeout,
-		WriteTimeout:      2 * askTimeout,
-		IdleTimeout:       time.Minute,
-		MaxHeaderBytes:    64 << 10,
-		ErrorLog:          slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug),
-	}
+	return review.Server(New(o), o.Log)
 }
 
 func (h *webhook) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	select {
-	case h.slots <- struct{}{}:
-		defer func() { <-h.slots }()
-	default:
-		http.Error(w, "too many questions at once; ask again", http.StatusServiceUnavailable)
-		return
-	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxReview))
+	question, done, err := h.reader.Read(w, r)
 	if err != nil {
 		code := http.StatusBadRequest
-		if large := new(http.MaxBytesError); errors.As(err, &large) {
-			code = http.StatusRequestEntityTooLarge
+		if e := new(review.Error); errors.As(err, &e) {
+			code = e.Code
 		}
 		http.Error(w, err.Error(), code)
 		return
 	}
-	answer, err := h.answer(body)
-	if err != nil {
-		http.Error(w, err.Error(), http.StatusBadRequest)
-		return
+	defer done()
+	response := h.respond(question.Request)
+	if !response.Allowed {
+		h.Log.Info("refused an object", "kind", question.Request.Kind.Kind, "namespace", question.Request.Namespace,
+			"name", question.Request.Name, "by", question.Request.UserInfo.Username, "why", response.Result.Message)
 	}
 	w.Header().Set("Content-Type", "application/json")
-	if err := json.NewEncoder(w).Encode(answer); err != nil {
+	if err := json.NewEncoder(w).Encode(review.Answer(question, response)); err != nil {
 		h.Log.Debug("the API server left before its answer", "err", err)
 	}
-}
-
-// answer judges one AdmissionReview; an error says that it is none.
-func (h *webhook) answer(body []byte) (*admissionv1.AdmissionReview, error) {
-	var review admissionv1.AdmissionReview
-	if err := json.Unmarshal(body, &review); err != nil {
-		return nil, err
-	}
-	if review.APIVersion != admissionv1.SchemeGroupVersion.String() || review.Kind != "AdmissionReview" || review.Request == nil {
-		return nil, errors.New("this is no AdmissionReview of " + admissionv1.SchemeGroupVersion.String() + " with a request")
-	}
-	response := h.respond(review.Request)
-	response.UID = review.Request.UID
-	if !response.Allowed {
-		h.Log.Info("refused an object", "kind", review.Request.Kind.Kind, "namespace", review.Request.Namespace,
-			"name", review.Request.Name, "by", review.Request.UserInfo.Username, "why", response.Result.Message)
-	}
-	return &admissionv1.AdmissionReview{
-		TypeMeta: metav1.TypeMeta{APIVersion: review.APIVersion, Kind: review.Kind}, Response: response,
-	}, nil
 }

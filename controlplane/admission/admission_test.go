@@ -14,13 +14,14 @@ import (
 	admissionv1 "k8s.io/api/admission/v1"
 	"sigs.k8s.io/yaml"
 
+	"github.com/wasmesh/wasmesh/controlplane/review"
 	"github.com/wasmesh/wasmesh/controlplane/smi"
 )
 
 func silent() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }
 
-// review is what the API server sends; old may be empty.
-func review(t testing.TB, operation, object, old string) []byte {
+// reviewOf is what the API server sends; old may be empty.
+func reviewOf(t testing.TB, operation, object, old string) []byte {
 	t.Helper()
 	text, err := yaml.YAMLToJSON([]byte(object))
 	if err != nil {
@@ -42,10 +43,17 @@ func review(t testing.TB, operation, object, old string) []byte {
 		group, version, head.Kind, operation, text, before)
 }
 
+// request is one as the API server sends it.
+func request(body []byte) *http.Request {
+	r := httptest.NewRequest(http.MethodPost, Path, bytes.NewReader(body))
+	r.Header.Set("Content-Type", "application/json")
+	return r
+}
+
 func ask(t testing.TB, h http.Handler, body []byte) (int, *admissionv1.AdmissionResponse) {
 	t.Helper()
 	w := httptest.NewRecorder()
-	h.ServeHTTP(w, httptest.NewRequest(http.MethodPost, Path, bytes.NewReader(body)))
+	h.ServeHTTP(w, request(body))
 	if w.Code != http.StatusOK {
 		return w.Code, nil
 	}
@@ -81,7 +89,7 @@ func TestAnswers(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := New(Options{Log: silent(), Objects: func() (smi.Objects, bool) { return smi.Objects{}, true }})
-			code, r := ask(t, h, review(t, c.operation, c.object, c.old))
+			code, r := ask(t, h, reviewOf(t, c.operation, c.object, c.old))
 			if code != http.StatusOK || r.UID != "u-1" || r.Allowed != c.allowed {
 				t.Fatalf("code %d, answer %+v", code, r)
 			}
@@ -104,13 +112,13 @@ func TestWhatIsNoQuestion(t *testing.T) {
 		"{}": http.StatusBadRequest,
 		`{"apiVersion":"admission.k8s.io/v1beta1","kind":"AdmissionReview","request":{"uid":"1"}}`: http.StatusBadRequest,
 		`{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview"}`:                            http.StatusBadRequest,
-		`{"a":"` + strings.Repeat("x", maxReview) + `"}`:                                           http.StatusRequestEntityTooLarge,
+		`{"a":"` + strings.Repeat("x", review.Most) + `"}`:                                         http.StatusRequestEntityTooLarge,
 	} {
 		if code, _ := ask(t, h, []byte(body)); code != want {
 			t.Errorf("%.60q: %d, want %d", body, code, want)
 		}
 	}
-	if code, r := ask(t, h, review(t, "CREATE", group, "")); code != http.StatusOK || !r.Allowed {
+	if code, r := ask(t, h, reviewOf(t, "CREATE", group, "")); code != http.StatusOK || !r.Allowed {
 		t.Errorf("the good one: %d, %+v", code, r)
 	}
 }
@@ -127,8 +135,8 @@ func TestWarningsFitHeaders(t *testing.T) {
 // is told why.
 func FuzzReview(f *testing.F) {
 	for _, object := range []string{target, group, weights, ports, vm, filter} {
-		f.Add(review(f, "CREATE", object, ""))
-		f.Add(review(f, "UPDATE", object, object))
+		f.Add(reviewOf(f, "CREATE", object, ""))
+		f.Add(reviewOf(f, "UPDATE", object, object))
 	}
 	f.Add([]byte(`{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":{"kind":{"group":"wasmesh.io","kind":"Workload"},"operation":"CREATE","object":[]}}`))
 	h := New(Options{Log: silent(), Objects: func() (smi.Objects, bool) { return smi.Objects{}, true }})

@@ -32,6 +32,10 @@ func (h *webhook) respond(r *admissionv1.AdmissionRequest) *admissionv1.Admissio
 	if !ours(r.Kind) || r.SubResource != "" {
 		return allowed
 	}
+	if err := h.reader.Fits(r); err != nil {
+		allowed.Warnings = []string{line("not judged before it is stored: " + err.Error())}
+		return allowed
+	}
 	var before []mesh.Problem
 	switch r.Operation {
 	case admissionv1.Create:

@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/util/flowcontrol"
 	"k8s.io/klog/v2"
 
 	"github.com/wasmesh/wasmesh/controlplane/mesh"
@@ -33,6 +34,11 @@ const (
 	// short, so that changes are caught up with soon after an outage.
 	firstPause   = 250 * time.Millisecond
 	longestPause = 4 * time.Second
+	// callsAtOnce lists and watches of one kind may follow each other, then
+	// callsPerSecond: the Reflector does not pause where it is told that its
+	// revision is too old, whatever it asks for.
+	callsAtOnce    = 5
+	callsPerSecond = 2
 )
 
 // supply keeps the shelf of one kind filled.
@@ -137,7 +143,8 @@ func (p *supply) expected(version string) any {
 }
 
 // observed notes whether lists and watches succeed. It ends the watching of a
-// custom kind that is not found any more, so that its version is asked for anew.
+// custom kind that is not found any more, so that its version is asked for anew,
+// and keeps the calls from becoming a storm.
 func (p *supply) observed(lw *cache.ListWatch, notFound func()) *cache.ListWatch {
 	note := func(ctx context.Context, err error) {
 		switch {
@@ -151,13 +158,20 @@ func (p *supply) observed(lw *cache.ListWatch, notFound func()) *cache.ListWatch
 			p.failed(err)
 		}
 	}
+	calls := flowcontrol.NewTokenBucketRateLimiter(callsPerSecond, callsAtOnce)
 	return &cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+			if err := calls.Wait(ctx); err != nil {
+				return nil, err
+			}
 			list, err := lw.ListWithContextFunc(ctx, o)
 			note(ctx, err)
 			return list, err
 		},
 		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+			if err := calls.Wait(ctx); err != nil {
+				return nil, err
+			}
 			w, err := lw.WatchFuncWithContext(ctx, o)
 			note(ctx, err)
 			return w, err

@@ -148,45 +148,6 @@ func mark(pod *corev1.Pod, r Report) error {
 	return nil
 }
 
-// again looks at a pod that has its sidecar already: since then, another webhook
-// may have added containers, whose probes are taken too.
-func again(before, pod *corev1.Pod) (*corev1.Pod, Report) {
-	already := Report{Outcome: LeftAlone, Reason: "it has its sidecar already"}
-	refused := func(err error) (*corev1.Pod, Report) {
-		return before, Report{Outcome: Refused, Reason: err.Error()}
-	}
-	var r Report
-	if err := json.Unmarshal([]byte(pod.Annotations[ReportAnnotation]), &r); err != nil {
-		return refused(fmt.Errorf("annotation %s is damaged: %w; take it, the label %s and the container %s off, and the pod is injected anew",
-			ReportAnnotation, err, Label, SidecarContainer))
-	}
-	sidecar := find(pod.Spec.InitContainers, SidecarContainer)
-	probes, err := probesOf(sidecar)
-	if err != nil {
-		return refused(err)
-	}
-	names, warnings, err := takeProbes(pod, probes)
-	if err != nil {
-		return refused(err)
-	}
-	if len(names) == 0 {
-		return before, already
-	}
-	if err := setProbes(sidecar, probes); err != nil {
-		return refused(err)
-	}
-	r.Outcome, r.Probes, r.Warnings = Done, append(r.Probes, names...), append(r.Warnings, warnings...)
-	if err := mark(pod, r); err != nil {
-		return refused(err)
-	}
-	return pod, r
-}
-
-func isInjected(pod *corev1.Pod) bool {
-	_, told := pod.Annotations[ReportAnnotation]
-	return told && pod.Labels[Label] == Injected && find(pod.Spec.InitContainers, SidecarContainer) != nil
-}
-
 func find(all []corev1.Container, name string) *corev1.Container {
 	for i := range all {
 		if all[i].Name == name {

@@ -11,16 +11,16 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
-	"runtime"
 	"time"
 
 	admissionv1 "k8s.io/api/admission/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/wasmesh/wasmesh/controlplane/door"
+	"github.com/wasmesh/wasmesh/controlplane/review"
 	"github.com/wasmesh/wasmesh/injector/inject"
 )
 
@@ -28,13 +28,16 @@ import (
 const Path = "/inject"
 
 const (
-	// maxReview bounds a question, in bytes: the API server takes pods up to 3 MiB
-	// in a request, and sends them as they will be stored.
-	maxReview = 4 << 20
-	// askTimeout is when the API server gives up.
-	askTimeout = 5 * time.Second
+	// maxValues bounds a pod: one of a hundred containers with fifty
+	// variables each has half of it.
+	maxValues = 50_000
+	// atOnce is how many are worked on at a time: each costs a core milliseconds,
+	// and the largest some tens of megabytes.
+	atOnce = 4
 	// maxWait is how long a question waits for its turn.
 	maxWait = 2 * time.Second
+	// askTimeout is when the API server gives up.
+	askTimeout = 5 * time.Second
 )
 
 // Handler answers questions.
@@ -42,13 +45,13 @@ type Handler struct {
 	settings inject.Settings
 	log      *slog.Logger
 	counters Counters
-	// slots bounds what is decoded at a time, and so memory.
-	slots chan struct{}
+	reader   *review.Reader
+	teller   door.Teller
 }
 
 // New returns a handler that injects by the settings.
 func New(s inject.Settings, log *slog.Logger) *Handler {
-	return &Handler{settings: s, log: log, slots: make(chan struct{}, 4*runtime.GOMAXPROCS(0))}
+	return &Handler{settings: s, log: log, reader: review.NewReader(maxValues, atOnce, maxWait)}
 }
 
 // Server returns a server of the handler that slow askers cannot hold up. The
@@ -56,44 +59,18 @@ func New(s inject.Settings, log *slog.Logger) *Handler {
 func Server(h *Handler) *http.Server {
 	mux := http.NewServeMux()
 	mux.Handle("POST "+Path, h)
-	return &http.Server{
-		Handler:           mux,
-		ReadHeaderTimeout: askTimeout,
-		ReadTimeout:       askTimeout,
-		WriteTimeout:      2 * askTimeout,
-		IdleTimeout:       time.Minute,
-		MaxHeaderBytes:    64 << 10,
-		ErrorLog:          slog.NewLogLogger(h.log.Handler(), slog.LevelDebug),
-	}
+	return review.Server(mux, h.log)
 }
 
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	timer := time.NewTimer(maxWait)
-	defer timer.Stop()
-	select {
-	case h.slots <- struct{}{}:
-		defer func() { <-h.slots }()
-	case <-r.Context().Done():
-		return
-	case <-timer.C:
-		h.fail(w, http.StatusServiceUnavailable, errors.New("too many questions at once; ask again"))
+	question, done, err := h.reader.Read(w, r)
+	if err != nil {
+		h.fail(w, err)
 		return
 	}
+	defer done()
 	began := time.Now()
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxReview))
-	if err != nil {
-		code := http.StatusBadRequest
-		if large := new(http.MaxBytesError); errors.As(err, &large) {
-			code = http.StatusRequestEntityTooLarge
-		}
-		h.fail(w, code, err)
-		return
-	}
-	answer, err := h.answer(body)
-	if err != nil {
-		h.fail(w, http.StatusBadRequest, err)
-		return
-	}
+	answer := review.Answer(question, h.respond(question.Request))
 	w.Header().Set("Content-Type", "application/json")
 	if err := json.NewEncoder(w).Encode(answer); err != nil {
 		h.log.Debug("the API server left before its answer", "err", err)
@@ -102,31 +79,22 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // fail says that there is no answer, which stops the pod.
-func (h *Handler) fail(w http.ResponseWriter, code int, err error) {
+func (h *Handler) fail(w http.ResponseWriter, err error) {
+	code := http.StatusBadRequest
+	if e := new(review.Error); errors.As(err, &e) {
+		code = e.Code
+	}
 	h.counters.Failed.Add(1)
-	h.log.Warn("a question could not be answered", "code", code, "err", err)
+	h.teller.Warn(h.log, time.Now(), "a question could not be answered", "code", code, "err", err)
 	http.Error(w, err.Error(), code)
-}
-
-// answer judges one AdmissionReview; an error says that it is none.
-func (h *Handler) answer(body []byte) (*admissionv1.AdmissionReview, error) {
-	var review admissionv1.AdmissionReview
-	if err := json.Unmarshal(body, &review); err != nil {
-		return nil, err
-	}
-	if review.APIVersion != admissionv1.SchemeGroupVersion.String() || review.Kind != "AdmissionReview" || review.Request == nil {
-		return nil, errors.New("this is no AdmissionReview of " + admissionv1.SchemeGroupVersion.String() + " with a request")
-	}
-	response := h.respond(review.Request)
-	response.UID = review.Request.UID
-	return &admissionv1.AdmissionReview{
-		TypeMeta: metav1.TypeMeta{APIVersion: review.APIVersion, Kind: review.Kind}, Response: response,
-	}, nil
 }
 
 func (h *Handler) respond(q *admissionv1.AdmissionRequest) *admissionv1.AdmissionResponse {
 	if q.Operation != admissionv1.Create || q.Resource.Group != "" || q.Resource.Resource != "pods" || q.SubResource != "" {
 		return h.allow(q, inject.Report{Outcome: inject.LeftAlone, Reason: "it is no pod that is created"}, nil)
+	}
+	if err := h.reader.Fits(q); err != nil {
+		return h.refuse(q, err.Error())
 	}
 	var pod corev1.Pod
 	if err := json.Unmarshal(q.Object.Raw, &pod); err != nil {

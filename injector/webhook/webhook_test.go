@@ -24,6 +24,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes/fake"
 
+	"github.com/wasmesh/wasmesh/controlplane/review"
 	"github.com/wasmesh/wasmesh/injector/inject"
 )
 
@@ -40,15 +41,22 @@ func pod(name string) string {
 		container("a") + "," + container("b") + "," + container("c") + `]}}`
 }
 
-func review(object string) []byte {
+func reviewOf(object string) []byte {
 	return fmt.Appendf(nil, `{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":{"uid":"u-1",
 "kind":{"group":"","version":"v1","kind":"Pod"},"resource":{"group":"","version":"v1","resource":"pods"},"namespace":"shop","operation":"CREATE","object":%s}}`, object)
+}
+
+// request is one as the API server sends it.
+func request(body []byte) *http.Request {
+	r := httptest.NewRequest(http.MethodPost, Path, bytes.NewReader(body))
+	r.Header.Set("Content-Type", "application/json")
+	return r
 }
 
 func ask(t testing.TB, h http.Handler, body []byte) (int, *admissionv1.AdmissionResponse) {
 	t.Helper()
 	w := httptest.NewRecorder()
-	h.ServeHTTP(w, httptest.NewRequest(http.MethodPost, Path, bytes.NewReader(body)))
+	h.ServeHTTP(w, request(body))
 	if w.Code != http.StatusOK {
 		return w.Code, nil
 	}
@@ -67,16 +75,16 @@ func TestAnswers(t *testing.T) {
 		allowed bool
 		why     string
 	}{
-		"a pod":                        {string(review(pod("a"))), 200, true, ""},
-		"one with our port":            {strings.ReplaceAll(string(review(pod("a"))), ":8080", ":15001"), 200, false, "port 15001 is the sidecar's"},
-		"containers that are a number": {string(review(`{"spec":{"containers":7}}`)), 200, false, "does not parse"},
-		"no object":                    {string(review(`null`)), 200, false, "does not parse"},
+		"a pod":                        {string(reviewOf(pod("a"))), 200, true, ""},
+		"one with our port":            {strings.ReplaceAll(string(reviewOf(pod("a"))), ":8080", ":15001"), 200, false, "port 15001 is the sidecar's"},
+		"containers that are a number": {string(reviewOf(`{"spec":{"containers":7}}`)), 200, false, "does not parse"},
+		"no object":                    {string(reviewOf(`null`)), 200, false, "does not parse"},
 		"no review":                    {"{}", 400, false, ""},
 		"nothing":                      {"", 400, false, ""},
 		"not JSON":                     {"<", 400, false, ""},
-		"another version":              {strings.Replace(string(review(pod("a"))), "io/v1", "io/v1beta1", 1), 400, false, ""},
-		"a large one":                  {string(review(pod("a") + strings.Repeat(" ", 3<<20))), 200, true, ""},
-		"too large":                    {string(review(pod("a") + strings.Repeat(" ", maxReview))), 413, false, ""},
+		"another version":              {strings.Replace(string(reviewOf(pod("a"))), "io/v1", "io/v1beta1", 1), 400, false, ""},
+		"a large one":                  {string(reviewOf(pod("a") + strings.Repeat(" ", 3<<20))), 200, true, ""},
+		"too large":                    {string(reviewOf(pod("a") + strings.Repeat(" ", review.Most))), 413, false, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := New(inject.Defaults(), quiet)
@@ -96,7 +104,7 @@ func TestAnswers(t *testing.T) {
 
 // TestPatch: what the API server gets makes of the pod what package inject says.
 func TestPatch(t *testing.T) {
-	_, r := ask(t, New(inject.Defaults(), quiet), review(pod("a")))
+	_, r := ask(t, New(inject.Defaults(), quiet), reviewOf(pod("a")))
 	var ops []inject.Operation
 	if err := json.Unmarshal(r.Patch, &ops); err != nil || *r.PatchType != admissionv1.PatchTypeJSONPatch {
 		t.Fatal(err)
@@ -112,7 +120,7 @@ func TestPatch(t *testing.T) {
 	if strings.Contains(string(r.Patch), "SOME_VARIABLE") {
 		t.Error("the patch repeats what it does not change")
 	}
-	if _, r := ask(t, New(inject.Defaults(), quiet), review(string(got))); !r.Allowed || len(r.Patch) > 0 {
+	if _, r := ask(t, New(inject.Defaults(), quiet), reviewOf(string(got))); !r.Allowed || len(r.Patch) > 0 {
 		t.Errorf("a second time: %s", r.Patch)
 	}
 }
@@ -147,7 +155,7 @@ func TestOverTLS(t *testing.T) {
 	config := &tls.Config{RootCAs: roots, ServerName: "wasmesh-injector.wasmesh-system.svc"}
 	post := func(c *tls.Config) (*http.Response, error) {
 		api := http.Client{Transport: &http.Transport{TLSClientConfig: c}}
-		return api.Post("https://"+address+Path, "application/json", bytes.NewReader(review(pod("a"))))
+		return api.Post("https://"+address+Path, "application/json", bytes.NewReader(reviewOf(pod("a"))))
 	}
 	r, err := post(config)
 	if err != nil {
@@ -187,12 +195,12 @@ func TestSpeed(t *testing.T) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	h := New(inject.Defaults(), slog.New(slog.NewTextHandler(io.Discard, nil)))
-	body := review(pod("a"))
+	body := reviewOf(pod("a"))
 	var took []time.Duration
 	before := cpu(t, syscall.RUSAGE_SELF)
 	for range questions {
 		began := cpu(t, rusageThread)
-		h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, Path, bytes.NewReader(body)))
+		h.ServeHTTP(httptest.NewRecorder(), request(body))
 		took = append(took, cpu(t, rusageThread)-began)
 	}
 	used := cpu(t, syscall.RUSAGE_SELF) - before
@@ -218,13 +226,13 @@ func cpu(t *testing.T, who int) time.Duration {
 // FuzzReview: whatever is sent, there is an answer of HTTP; what is refused says
 // why, and a patch can be made.
 func FuzzReview(f *testing.F) {
-	f.Add(review(pod("a")))
-	f.Add(review(`{"metadata":{"annotations":{"wasmesh.io/exclude-uids":"x"}},"spec":{"initContainers":[{"name":"wasmesh-sidecar"}]}}`))
-	f.Add(review(`{"metadata":{"labels":{"wasmesh.io/sidecar":"injected"},"annotations":{"wasmesh.io/injection":"{}"}},"spec":{"initContainers":[{"name":"wasmesh-sidecar","args":["--app-probes"]}]}}`))
+	f.Add(reviewOf(pod("a")))
+	f.Add(reviewOf(`{"metadata":{"annotations":{"wasmesh.io/exclude-uids":"x"}},"spec":{"initContainers":[{"name":"wasmesh-sidecar"}]}}`))
+	f.Add(reviewOf(`{"metadata":{"labels":{"wasmesh.io/sidecar":"injected"},"annotations":{"wasmesh.io/injection":"{}"}},"spec":{"initContainers":[{"name":"wasmesh-sidecar","args":["--app-probes"]}]}}`))
 	h := New(inject.Defaults(), quiet)
 	f.Fuzz(func(t *testing.T, body []byte) {
 		w := httptest.NewRecorder()
-		h.ServeHTTP(w, httptest.NewRequest(http.MethodPost, Path, bytes.NewReader(body)))
+		h.ServeHTTP(w, request(body))
 		if w.Code != 200 {
 			return
 		}

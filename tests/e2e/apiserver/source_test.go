@@ -24,7 +24,12 @@ type reader struct {
 
 func read(t testing.TB, s *server) *reader {
 	t.Helper()
-	clients, err := kube.Connect(kube.Options{Kubeconfig: s.kubeconfig("mesh")})
+	return readAs(t, s, "mesh")
+}
+
+func readAs(t testing.TB, s *server, who string) *reader {
+	t.Helper()
+	clients, err := kube.Connect(kube.Options{Kubeconfig: s.kubeconfig(who)})
 	if err != nil {
 		t.Fatal(err)
 	}

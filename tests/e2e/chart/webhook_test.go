@@ -145,6 +145,7 @@ func TestControlPlaneWithItsRightsOnly(t *testing.T) {
 		}
 		return nil
 	})
+	t.Run("bad objects", badObjects)
 	for name, w := range map[string]struct{ object, old, new, says string }{
 		"rule 14":              {target, "web, namespace: default", "web, namespace: other", "Move the TrafficTarget"},
 		"rule 51":              {group, "[{name: get", "[{name: get}, {name: get", "Rename one"},

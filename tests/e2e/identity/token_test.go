@@ -64,6 +64,9 @@ func TestCertificateIsThePods(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if len(leaf.URIs) != 1 || slices.Contains(leaf.DNSNames, greedy.DNSNames[0]) {
+		t.Errorf("the certificate has what was asked for: %v %v", leaf.URIs, leaf.DNSNames)
+	}
 	id, err := ca.PeerIdentity(leaf, trustDomain)
 	if err != nil || id.Kind != ca.KindPod || id.Workload.String() != pod.Namespace+"/web-0" || id.ServiceAccount.String() != pod.Namespace+"/web" {
 		t.Errorf("certified as %v, %v", id, err)

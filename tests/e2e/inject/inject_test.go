@@ -185,7 +185,12 @@ func TestAdmission(t *testing.T) {
 	if out, err := pod(t, "meshed", `annotations: {wasmesh.io/exclude-uids: "1000"}`); err != nil || !strings.Contains(out, "--exclude-uids") {
 		t.Errorf("its twin: %v %s", err, out)
 	}
+	t.Run("bad pods", badPods)
+	t.Run("half injected", halfInjected)
+	t.Run("at the door", func(t *testing.T) { atTheDoor(t, cmd) })
+	after := later(t)
 	stop(cmd)
+	t.Run("what is done later", after)
 	if out, err := pod(t, "meshed", ""); err == nil {
 		t.Errorf("without an injector, a pod starts without its sidecar: %s", out)
 	}
