@@ -121,7 +121,7 @@ func calls(method, path string, allowed bool) func(Bed) error {
 			return fmt.Errorf("%s %s is answered %d, not by the policy", method, url, filed[0].Status)
 		}
 		if !slices.Equal(server.ReqReceived, received) {
-			return fmt.Errorf("B has requests of %q, want %q", server.ReqReceived, received)
+			return fmt.Errorf("requests of %q are at B, want %q", server.ReqReceived, received)
 		}
 		return nil
 	}
