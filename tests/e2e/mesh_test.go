@@ -47,6 +47,10 @@ func TestMesh(t *testing.T) {
 		{"plaintext", plaintext},
 		{"job", job},
 		{"stateful", stateful},
+		{"two containers", twoContainers},
+		{"services without pods of their own", foreignServices},
+		{"from outside", fromOutside},
+		{"probes", probes},
 		{"edits", editLatency},
 		{"outage", outage},
 		{"skew", skew}, // the last: it leaves sidecars of the build before

@@ -13,6 +13,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"os/signal"
 	"strings"
@@ -26,7 +28,7 @@ const callTimeout = 5 * time.Second
 
 func main() {
 	if len(os.Args) < 2 {
-		fail(errors.New("app serve | call | end | conform"))
+		fail(errors.New("app serve | call | end | conform | gateway"))
 	}
 	var err error
 	switch os.Args[1] {
@@ -38,6 +40,8 @@ func main() {
 		err = end(os.Args[2:])
 	case "conform":
 		err = conform(os.Args[2:])
+	case "gateway":
+		err = gateway(os.Args[2:])
 	default:
 		err = fmt.Errorf("no command %q", os.Args[1])
 	}
@@ -96,6 +100,29 @@ func conform(args []string) error {
 		}
 		go func() { _ = http.Serve(listener, handler) }() // ends with the program
 	}
+	<-ctx.Done()
+	return nil
+}
+
+// gateway passes requests on to a service until SIGTERM, as an ingress controller
+// does.
+func gateway(args []string) error {
+	flags := flag.NewFlagSet("gateway", flag.ExitOnError)
+	listen := flags.String("listen", ":8080", "address")
+	to := flags.String("to", "", "URL of the service")
+	_ = flags.Parse(args) // it exits
+	target, err := url.Parse(*to)
+	if err != nil {
+		return err
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	listener, err := net.Listen("tcp", *listen)
+	if err != nil {
+		return err
+	}
+	proxy := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target) }}
+	go func() { _ = http.Serve(listener, proxy) }() // ends with the program
 	<-ctx.Done()
 	return nil
 }
