@@ -43,6 +43,7 @@ func TestMesh(t *testing.T) {
 		{"conformance", conformance},
 		{"counters", counters},
 		{"rollout", rollout},
+		{"twenty pods replaced", twentyReplaced},
 		{"same name elsewhere", sameName},
 		{"plaintext", plaintext},
 		{"job", job},
