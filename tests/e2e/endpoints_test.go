@@ -2,6 +2,8 @@ package e2e
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -121,54 +123,57 @@ endpoints: [{addresses: [%[2]q], conditions: {ready: true}}]
 `, name, address)
 }
 
-// fromOutside is the way that docs/kubernetes.md shows: who has no sidecar reaches
-// a gateway, and the gateway what its account may ask for.
+// fromOutside applies what docs/kubernetes.md shows: who has no sidecar reaches a
+// gateway, and the gateway what its account may ask for.
 func fromOutside(t *testing.T) {
 	plain, edge, ns := namespace(t, "internet", nil), namespace(t, "edge", inMesh), namespace(t, "shop", inMesh)
+	shown := documented(t, "## From outside")
+	if len(shown) != 2 {
+		t.Fatalf("%d manifests are shown, want the gateway's and the policy", len(shown))
+	}
 	apply(t, plain, client)
-	apply(t, ns, server)
-	apply(t, edge, `
+	apply(t, ns, `
 apiVersion: v1
 kind: ServiceAccount
-metadata: {name: gateway}
+metadata: {name: web}
 ---
 apiVersion: v1
 kind: Pod
-metadata:
-  name: gateway
-  labels: {app: gateway}
-  annotations: {wasmesh.io/exclude-inbound-ports: "8080"}
+metadata: {name: web, labels: {app: web}}
 spec:
-  serviceAccountName: gateway
-  containers:
-  - {name: app, image: app, args: [gateway, --to, "http://server.shop"], ports: [{name: http, containerPort: 8080}]}
+  serviceAccountName: web
+  containers: [{name: app, image: app, args: [serve], ports: [{name: http, containerPort: 8080}]}]
 ---
 apiVersion: v1
 kind: Service
-metadata: {name: gateway}
-spec: {selector: {app: gateway}, ports: [{name: http, port: 80, targetPort: http}]}
+metadata: {name: web}
+spec: {selector: {app: web}, ports: [{name: http, port: 80, targetPort: http}]}
 `)
-	ready(t, ns, "server", 2)
+	applyAll(t, shown[0])
+	ready(t, ns, "web", 1)
 	ready(t, edge, "gateway", 1)
 	outside := ready(t, plain, "client", 1)[0]
 	expect(t, "403", outside, "http://gateway.edge/public/page")
-	apply(t, ns, `
-apiVersion: specs.smi-spec.io/v1alpha4
-kind: HTTPRouteGroup
-metadata: {name: public}
-spec: {matches: [{name: public, pathRegex: /public/.*, methods: [GET]}]}
----
-apiVersion: access.smi-spec.io/v1alpha3
-kind: TrafficTarget
-metadata: {name: from-outside}
-spec:
-  destination: {kind: ServiceAccount, name: default}
-  sources: [{kind: ServiceAccount, name: gateway, namespace: edge}]
-  rules: [{kind: HTTPRouteGroup, name: public}]
-`)
+	applyAll(t, shown[1])
 	expect(t, "200", outside, "http://gateway.edge/public/page")
 	expect(t, "403", outside, "http://gateway.edge/private")
-	expect(t, "0", outside, "http://server.shop/public/page")
+	expect(t, "0", outside, "http://web.shop/public/page")
+}
+
+// documented are the manifests that a section of docs/kubernetes.md shows.
+func documented(t *testing.T, section string) (shown []string) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(root, "docs/kubernetes.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(text), section+"\n")
+	rest, _, _ = strings.Cut(rest, "\n## ")
+	for _, part := range strings.Split(rest, "```yaml\n")[1:] {
+		manifest, _, _ := strings.Cut(part, "```")
+		shown = append(shown, manifest)
+	}
+	return shown
 }
 
 // answersFrom wants an answer 200 with a text in it, such as who answered.

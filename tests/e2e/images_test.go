@@ -81,6 +81,7 @@ func images(tools cluster.Tools) agent.Images {
 	}
 	all := agent.Images{
 		"app":                   {Files: in("app"), Entrypoint: []string{"app"}, User: 1000},
+		"your/gateway":          {Files: in("app"), Entrypoint: []string{"app", "gateway", "--to", "http://web.shop"}, User: 1000},
 		"wasmesh/bookstore-app": {Files: in("bookstore-app", "app"), Entrypoint: []string{"bookstore-app"}, User: 1000},
 		"cert-manager":          {Files: map[string]string{"/usr/local/bin/cert-manager": tools.CertManager}, Entrypoint: []string{"cert-manager"}, User: 1000},
 	}

@@ -152,17 +152,21 @@ spec:
 `)
 	ready(t, ns, "db", 2)
 	buyer := one(t, "bookbuyer")
-	expectFrom(t, buyer, "buyer", "403", "http://db-0.db."+ns+":8080/")
-	applyAll(t, allowed("db", "bookbuyer/bookbuyer", ns+"/default"))
-	for _, family := range []string{"tcp4", "tcp6"} {
-		for _, name := range []string{"db-0", "db-1"} {
-			url := "http://" + name + ".db." + ns + ":8080/"
-			expectFrom(t, buyer, "buyer", "200", "-network", family, url)
-			if answer := call(t.Context(), buyer, "buyer", "-network", family, url); !strings.Contains(answer, `"pod":"`+name+`"`) {
-				t.Errorf("%s is answered by %s", url, answer)
+	each := func(judge func(name, family, url string)) {
+		for _, family := range []string{"tcp4", "tcp6"} {
+			for _, name := range []string{"db-0", "db-1"} {
+				judge(name, family, "http://"+name+".db."+ns+":8080/")
 			}
 		}
 	}
+	each(func(_, family, url string) { expectFrom(t, buyer, "buyer", "403", "-network", family, url) })
+	applyAll(t, allowed("db", "bookbuyer/bookbuyer", ns+"/default"))
+	each(func(name, family, url string) {
+		expectFrom(t, buyer, "buyer", "200", "-network", family, url)
+		if answer := call(t.Context(), buyer, "buyer", "-network", family, url); !strings.Contains(answer, `"pod":"`+name+`"`) {
+			t.Errorf("%s is answered by %s", url, answer)
+		}
+	})
 }
 
 // editLatency: how long it takes from the API server's commit of an edit until
