@@ -66,10 +66,21 @@ func condition(t *testing.T, status, reason string) (message string) {
 	return message
 }
 
-// running waits until every sidecar has what its replica would have it have, and
-// the filter is a part of that.
+// running waits until the Envoys of the bookstore have loaded the filter, and every
+// sidecar has what its replica would have it have.
 func running(t *testing.T, digest string) {
 	t.Helper()
+	for _, p := range ready(t, "bookstore", "bookstore", 2) {
+		await(t, p.Name+" has loaded it", settleTimeout, func() error {
+			stats, err := proxyStats(t.Context(), p, "picky.*config_reload$")
+			for _, loaded := range stats {
+				if loaded > 0 {
+					return err
+				}
+			}
+			return fmt.Errorf("its figures are %v: %w", stats, err)
+		})
+	}
 	await(t, "the filter runs", settleTimeout, func() error {
 		for _, p := range readyReplicas(t) {
 			s, err := meshStatus(t.Context(), p)
