@@ -9,7 +9,7 @@ TINYGO ?=
 LIGHT = bin/mesh-tinygo.wasm
 JUDGED = $(if $(TINYGO),$(LIGHT),$(MODULE))
 
-.PHONY: all build module modules envoy images demo demo-check test e2e outages conformance identity edits check bench bench-inject lightness swaps fuzz fuzz-long fuzz-mutants clean
+.PHONY: all build module modules envoy images demo demo-check test e2e e2e-edits outages conformance identity edits check bench bench-inject lightness swaps fuzz fuzz-long fuzz-mutants clean
 
 # How long each decoder is fuzzed; how many cases the long comparison has, and
 # that wazero sees the cases of every nth world.
@@ -57,6 +57,12 @@ e2e: module
 	cd tests/e2e && $(GO) vet ./...
 	WASMESH_E2E_TOOLS=$(CURDIR)/.tools/e2e .ci/packages tests/e2e "on Kubernetes" -timeout 28m -p 1 $(if $(RUN),-v -run '$(RUN)')
 	@echo "e2e: fine; nothing is left"
+
+# How long 200 edits take from the API server to Envoy, idle and beside ten changes
+# of pods per second. On a quiet machine.
+e2e-edits: module
+	tests/e2e/tools/build .tools/e2e
+	cd tests/e2e && WASMESH_E2E_TOOLS=$(CURDIR)/.tools/e2e $(GO) test -count=1 -v -run 'TestMesh/(install|bookstore|access|edits|uninstall)' . -args -edits 200
 
 # The long form: a minute without a control plane, five rounds of kills, limits on time.
 outages: modules

@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -167,33 +166,6 @@ spec:
 			t.Errorf("%s is answered by %s", url, answer)
 		}
 	})
-}
-
-// editLatency: how long it takes from the API server's commit of an edit until
-// calls are judged by it.
-func editLatency(t *testing.T) {
-	buyer := one(t, "bookbuyer")
-	url := store + "/buy-a-book"
-	expectFrom(t, buyer, "buyer", "200", url)
-	var took []time.Duration
-	for range 10 {
-		for _, step := range []struct{ methods, status string }{{"POST", "403"}, {"GET", "200"}} {
-			patch := fmt.Sprintf(`[{"op":"replace","path":"/spec/matches/1/methods","value":[%q]}]`, step.methods)
-			begin := time.Now()
-			err := kube.Client.RESTClient().Patch(types.JSONPatchType).AbsPath("/apis/specs.smi-spec.io/v1alpha4/namespaces/bookstore/httproutegroups/bookstore-routes").
-				Body([]byte(patch)).Do(t.Context()).Error()
-			if err != nil {
-				t.Fatal(err)
-			}
-			expectFrom(t, buyer, "buyer", step.status, url)
-			took = append(took, time.Since(begin))
-		}
-	}
-	slices.Sort(took)
-	t.Logf("from the edit to the first call judged by it, polled every 50 ms: median %v, slowest of %d %v", took[len(took)/2], len(took), took[len(took)-1])
-	if slowest := took[len(took)-1]; slowest > 2*time.Second {
-		t.Errorf("the slowest edit took %v", slowest)
-	}
 }
 
 // catchUp is how late an edit may be enforced after an outage of the API server.
