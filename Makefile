@@ -55,7 +55,7 @@ test: build
 e2e: module
 	tests/e2e/tools/build .tools/e2e
 	cd tests/e2e && $(GO) vet ./...
-	WASMESH_E2E_TOOLS=$(CURDIR)/.tools/e2e .ci/packages tests/e2e "on Kubernetes" -timeout 28m -p 1 $(if $(RUN),-v -run '$(RUN)')
+	WASMESH_E2E_TOOLS=$(CURDIR)/.tools/e2e $(if $(TINYGO),WASMESH_MODULE=$(CURDIR)/$(LIGHT)) .ci/packages tests/e2e "on Kubernetes" -timeout 28m -p 1 $(if $(RUN),-v -run '$(RUN)')
 	@echo "e2e: fine; nothing is left"
 
 # How long 200 edits take from the API server to Envoy, idle and beside ten changes

@@ -175,8 +175,9 @@ spec: {type: ExternalName, externalName: db.rig-stateful.svc.cluster.local}
 	from := ready(t, ns, "client", 1)[0]
 	for _, family := range []string{"tcp4", "tcp6"} {
 		for _, name := range []string{"db-0", "db-1"} {
-			answer := call(t.Context(), from, "app", "-network", family, "http://"+name+".db:8080/")
-			if !strings.HasPrefix(answer, "200 ") || !strings.Contains(answer, `"pod":"`+name+`"`) {
+			url := "http://" + name + ".db:8080/"
+			expect(t, "200", from, "-network", family, url) // its name is known a moment after it is ready
+			if answer := call(t.Context(), from, "app", "-network", family, url); !strings.Contains(answer, `"pod":"`+name+`"`) {
 				t.Errorf("%s by %s: %s", name, family, answer)
 			}
 		}
