@@ -84,7 +84,8 @@ func TestImagesAreFetchedAgain(t *testing.T) {
 // new while that is not here.
 func TestFilterCandidates(t *testing.T) {
 	var answer error
-	get := func(context.Context, wish) ([]byte, error) { return []byte("module"), answer }
+	var asked chan struct{}
+	get := func(context.Context, wish) ([]byte, error) { <-asked; return []byte("module"), answer }
 	for name, c := range map[string]struct {
 		filter mesh.Filter
 		err    error
@@ -95,13 +96,14 @@ func TestFilterCandidates(t *testing.T) {
 		"gone": {mesh.Filter{Name: quota, Image: "i", Pass: true}, fmt.Errorf("gone; %w", errPassing),
 			modules.Wanted{Unread: "gone; it is tried again every few seconds", Without: "requests pass without it."}},
 	} {
-		answer = c.err
+		answer, asked = c.err, make(chan struct{})
 		p := &plane{source: folder{Source: files.NewSource(t.TempDir())}, images: newImages(get, slog.New(slog.DiscardHandler))}
 		again := make(chan struct{}, 1)
 		s := wanting(c.filter)
 		if first := p.filterCandidates(t.Context(), s, again); len(first) != 1 || first[0].Use.Digest+first[0].Unread != "" {
 			t.Errorf("%s: at first %+v", name, first)
 		}
+		close(asked)
 		<-again
 		got := p.filterCandidates(t.Context(), s, again)
 		if len(got) != 1 || !got[0].Use.Equal(c.want.Use) || got[0].Unread != c.want.Unread || got[0].Without != c.want.Without ||
