@@ -85,9 +85,9 @@ spec:
 func startCertManager(t *testing.T) {
 	t.Helper()
 	ns := namespace(t, "cert-manager", nil)
-	kubectl(t, "create", "-f", tools.CertManagerCRDs)
+	kubectl(t, "create", "-f", kube.Tools.CertManagerCRDs)
 	t.Cleanup(func() {
-		if out, err := kube.Kubectl(context.WithoutCancel(t.Context()), "", "delete", "-f", tools.CertManagerCRDs); err != nil {
+		if out, err := kube.Kubectl(context.WithoutCancel(t.Context()), "", "delete", "-f", kube.Tools.CertManagerCRDs); err != nil {
 			t.Errorf("%v\n%s", err, out)
 		}
 	})

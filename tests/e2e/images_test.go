@@ -2,9 +2,7 @@ package e2e
 
 import (
 	"context"
-	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 
 	wasmesh "github.com/wasmesh/wasmesh/charts/images"
@@ -42,11 +40,8 @@ func prepare() error {
 		return err
 	}
 	for _, p := range programs() {
-		cmd := exec.Command("go", "build", "-o", program(p.name), p.source)
-		cmd.Dir, cmd.Stdout, cmd.Stderr = p.folder, os.Stdout, os.Stderr
-		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if err := cmd.Run(); err != nil {
-			return fmt.Errorf("build %s: %w", p.name, err)
+		if err := cluster.GoBuild(p.folder, cluster.Static, "-o", program(p.name), p.source); err != nil {
+			return err
 		}
 	}
 	if err := prepareModules(); err != nil {
@@ -70,11 +65,8 @@ func prepareModules() error {
 		modules = modules[:1]
 	}
 	for _, m := range modules {
-		cmd := exec.Command("go", "build", "-buildmode=c-shared", "-trimpath", "-o", program(m.name), m.source)
-		cmd.Dir, cmd.Stdout, cmd.Stderr = m.folder, os.Stdout, os.Stderr
-		cmd.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm")
-		if err := cmd.Run(); err != nil {
-			return fmt.Errorf("build the module %s: %w", m.name, err)
+		if err := cluster.GoBuild(m.folder, cluster.Wasm, "-buildmode=c-shared", "-trimpath", "-o", program(m.name), m.source); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -12,6 +12,7 @@ import (
 
 	wasmesh "github.com/wasmesh/wasmesh/charts/images"
 	"github.com/wasmesh/wasmesh/tests/e2e/agent"
+	"github.com/wasmesh/wasmesh/tests/e2e/cluster"
 )
 
 // previousTag is that of the images of the build before, which PREVIOUS names.
@@ -54,12 +55,13 @@ func preparePrevious() error {
 	}
 	for _, i := range wasmesh.All() {
 		for _, p := range i.Programs {
-			if err := buildPrevious(source, p.Name, p.Source, "CGO_ENABLED=0"); err != nil {
+			if err := cluster.GoBuild(source, cluster.Static, "-trimpath", "-buildvcs=false", "-o", previous(p.Name), p.Source); err != nil {
 				return err
 			}
 		}
 	}
-	if err := buildPrevious(source, "mesh.wasm", "./filters/modules/mesh", "GOOS=wasip1", "GOARCH=wasm"); err != nil {
+	wasm := []string{"-trimpath", "-buildvcs=false", "-buildmode=c-shared", "-o", previous("mesh.wasm"), "./filters/modules/mesh"}
+	if err := cluster.GoBuild(source, cluster.Wasm, wasm...); err != nil {
 		return err
 	}
 	if err := errors.Join(os.RemoveAll(previous("chart")), os.CopyFS(previous("chart"), os.DirFS(filepath.Join(source, "charts/wasmesh")))); err != nil {
@@ -67,20 +69,6 @@ func preparePrevious() error {
 	}
 	fmt.Fprintf(os.Stderr, "e2e: built %.12s, the build before, in %.0f s\n", commit, time.Since(began).Seconds())
 	return os.WriteFile(stamp, []byte(commit), 0o644)
-}
-
-func buildPrevious(source, name, pkg string, environment ...string) error {
-	args := []string{"build", "-trimpath", "-buildvcs=false", "-o", previous(name)}
-	if strings.HasSuffix(name, ".wasm") {
-		args = append(args, "-buildmode=c-shared")
-	}
-	cmd := exec.Command("go", append(args, pkg)...)
-	cmd.Dir, cmd.Stdout, cmd.Stderr = source, os.Stdout, os.Stderr
-	cmd.Env = append(os.Environ(), environment...)
-	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("build %s of the build before: %w", name, err)
-	}
-	return nil
 }
 
 // previous gives the file of a program of the build before.

@@ -42,7 +42,7 @@ type server struct {
 // start starts both and waits until the server answers.
 func start(t testing.TB) *server {
 	t.Helper()
-	tools, err := cluster.FindTools(os.Getenv("WASMESH_E2E_TOOLS"))
+	tools, err := cluster.FindTools(cluster.ToolsFolder("../../.."))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,7 +5,6 @@ package chart
 
 import (
 	"context"
-	"flag"
 	"fmt"
 	"log/slog"
 	"os"
@@ -25,45 +24,13 @@ const (
 	system    = "wasmesh-system"
 )
 
-var (
-	kube  *cluster.Cluster
-	tools cluster.Tools
-)
+var kube *cluster.Cluster
 
-// TestMain starts this program twice: the second time in namespaces of its own,
-// with a Kubernetes of its own.
 func TestMain(m *testing.M) {
-	flag.Parse()
-	code, err := 1, error(nil)
-	if cluster.Inside() {
-		code, err = inside(m)
-	} else if err = build(); err == nil {
-		code, err = cluster.Reenter()
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "chart:", err)
-		code = 1
-	}
-	os.Exit(code)
-}
-
-func inside(m *testing.M) (int, error) {
-	if err := cluster.Settle(); err != nil {
-		return 1, err
-	}
-	folder := os.Getenv("WASMESH_E2E_TOOLS")
-	if folder == "" {
-		folder = filepath.Join(root, ".tools/e2e")
-	}
-	var err error
-	if tools, err = cluster.FindTools(folder); err != nil {
-		return 1, err
-	}
-	if kube, err = cluster.Boot(context.Background(), tools, slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))); err != nil {
-		return 1, err
-	}
-	defer kube.Close()
-	return m.Run(), nil
+	cluster.Main(m, root, build, func(_ context.Context, c *cluster.Cluster, _ *slog.Logger) error {
+		kube = c
+		return nil
+	})
 }
 
 // wasmesh is the program under test.
@@ -75,12 +42,7 @@ func wasmesh() string {
 	return path
 }
 
-func build() error {
-	cmd := exec.Command("go", "build", "-o", wasmesh(), ".")
-	cmd.Dir, cmd.Stdout, cmd.Stderr = root, os.Stdout, os.Stderr
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	return cmd.Run()
-}
+func build() error { return cluster.GoBuild(root, cluster.Static, "-o", wasmesh(), ".") }
 
 // run returns what a program prints on both outputs: warnings are on the second.
 func run(ctx context.Context, kubeconfig, stdin, program string, args ...string) (string, error) {
@@ -95,7 +57,7 @@ func run(ctx context.Context, kubeconfig, stdin, program string, args ...string)
 
 func kubectl(t *testing.T, stdin string, args ...string) (string, error) {
 	t.Helper()
-	return run(t.Context(), kube.Kubeconfig, stdin, tools.Kubectl, args...)
+	return run(t.Context(), kube.Kubeconfig, stdin, kube.Tools.Kubectl, args...)
 }
 
 // must is kubectl that has to work.
@@ -110,7 +72,7 @@ func must(t *testing.T, stdin string, args ...string) string {
 
 func helm(t *testing.T, args ...string) (string, error) {
 	t.Helper()
-	return run(t.Context(), kube.Kubeconfig, "", tools.Helm, args...)
+	return run(t.Context(), kube.Kubeconfig, "", kube.Tools.Helm, args...)
 }
 
 // install does what a user does, and undoes it when the test ends.
@@ -140,14 +102,14 @@ func uninstall(t *testing.T) {
 	ctx := context.Background() // that of a test has ended when it cleans up
 	for _, kind := range []string{"tt", "htr", "tr", "ur", "ts", "workloads.wasmesh.io", "wf"} {
 		for range 20 {
-			out, err := run(ctx, kube.Kubeconfig, "", tools.Kubectl, "get", kind, "-A")
+			out, err := run(ctx, kube.Kubeconfig, "", kube.Tools.Kubectl, "get", kind, "-A")
 			if err == nil || !strings.Contains(out, "initializ") {
 				break
 			}
 			time.Sleep(100 * time.Millisecond)
 		}
 	}
-	if out, err := run(ctx, kube.Kubeconfig, "", tools.Helm, "uninstall", "wasmesh", "-n", system, "--ignore-not-found"); err != nil {
+	if out, err := run(ctx, kube.Kubeconfig, "", kube.Tools.Helm, "uninstall", "wasmesh", "-n", system, "--ignore-not-found"); err != nil {
 		t.Errorf("helm uninstall: %v: %s", err, out)
 	}
 }

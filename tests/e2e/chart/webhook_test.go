@@ -13,9 +13,6 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	"github.com/wasmesh/wasmesh/tests/e2e/cluster"
-	"github.com/wasmesh/wasmesh/tests/e2e/network"
 )
 
 // controlPlane is the program, run as the chart runs it: with the arguments of the
@@ -23,6 +20,8 @@ import (
 type controlPlane struct {
 	cmd *exec.Cmd
 	log *lines
+	// slice has the API server find it.
+	slice string
 }
 
 // lines collects what a program prints.
@@ -69,16 +68,11 @@ func startControlPlane(t *testing.T) *controlPlane {
 	}
 	t.Cleanup(func() { c.stop(t) })
 	// No kubelet runs here, so no pod stands behind the Service.
-	must(t, fmt.Sprintf(`
-apiVersion: discovery.k8s.io/v1
-kind: EndpointSlice
-metadata: {name: wasmesh-controlplane-here, namespace: %s, labels: {kubernetes.io/service-name: wasmesh-controlplane}}
-addressType: IPv4
-ports: [{name: https-webhook, port: 15014, protocol: TCP}]
-endpoints: [{addresses: [%s], conditions: {ready: true}}]
-`, system, network.NodeIP), "apply", "-f", "-")
+	if c.slice, err = kube.StandIn(t.Context(), system, "wasmesh-controlplane", 15014); err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(func() {
-		_, _ = kube.Kubectl(context.Background(), "", "delete", "endpointslice", "wasmesh-controlplane-here", "-n", system)
+		_, _ = kube.Kubectl(context.Background(), "", "delete", "endpointslice", c.slice, "-n", system)
 	})
 	return c
 }
@@ -98,13 +92,8 @@ func (c *controlPlane) stop(t *testing.T) {
 // asAccount returns a kubeconfig that has a service account's token.
 func asAccount(t *testing.T, account string) string {
 	t.Helper()
-	token := strings.TrimSpace(must(t, "", "create", "token", account, "-n", system))
 	file := filepath.Join(t.TempDir(), "kubeconfig")
-	text := fmt.Sprintf(`{"apiVersion":"v1","kind":"Config","current-context":"c",
-		"clusters":[{"name":"c","cluster":{"server":%q,"certificate-authority":%q}}],
-		"users":[{"name":"u","user":{"token":%q}}],"contexts":[{"name":"c","context":{"cluster":"c","user":"u"}}]}`,
-		cluster.Server, filepath.Join(filepath.Dir(kube.Kubeconfig), "ca.crt"), token)
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+	if err := kube.As(t.Context(), system, account, file); err != nil {
 		t.Fatal(err)
 	}
 	return file
@@ -195,7 +184,7 @@ func TestControlPlaneWithItsRightsOnly(t *testing.T) {
 	if strings.Contains(c.log.String(), "forbidden") {
 		t.Errorf("a right is missing:\n%s", c.log)
 	}
-	must(t, "", "delete", "endpointslice", "wasmesh-controlplane-here", "-n", system)
+	must(t, "", "delete", "endpointslice", c.slice, "-n", system)
 	uninstall(t)
 	await(t, "nothing is left, in meshed namespaces either", func() error {
 		if left := ours(t); left != "" {

@@ -28,8 +28,8 @@ type Cluster struct {
 	Client     *kubernetes.Clientset // as the administrator
 	Config     *rest.Config
 	Kubeconfig string // file, for kubectl and helm
+	Tools      Tools
 
-	tools     Tools
 	authority *authority
 	apiserver *process
 	parts     []*process // in the order of their start
@@ -48,7 +48,7 @@ func Boot(ctx context.Context, tools Tools, log *slog.Logger) (*Cluster, error) 
 	if err != nil {
 		return nil, err
 	}
-	c := &Cluster{tools: tools, authority: authority}
+	c := &Cluster{Tools: tools, authority: authority}
 	if c.Network, err = network.New(); err != nil {
 		return nil, err
 	}
@@ -119,15 +119,15 @@ func (c *Cluster) Node(name string) (*kubernetes.Clientset, error) {
 }
 
 func (c *Cluster) start(ctx context.Context) error {
-	etcd := c.part("etcd", c.tools.Etcd, etcdArgs(c.authority)...)
-	c.apiserver = c.part("kube-apiserver", c.tools.APIServer, apiserverArgs(c.authority)...)
+	etcd := c.part("etcd", c.Tools.Etcd, etcdArgs(c.authority)...)
+	c.apiserver = c.part("kube-apiserver", c.Tools.APIServer, apiserverArgs(c.authority)...)
 	for _, kind := range []string{"controllers", "scheduler"} {
 		if _, _, err := c.user(kind); err != nil {
 			return err
 		}
 	}
-	controllers := c.part("kube-controller-manager", c.tools.ControllerManager, controllerArgs(c.authority)...)
-	scheduler := c.part("kube-scheduler", c.tools.Scheduler, schedulerArgs(c.authority)...)
+	controllers := c.part("kube-controller-manager", c.Tools.ControllerManager, controllerArgs(c.authority)...)
+	scheduler := c.part("kube-scheduler", c.Tools.Scheduler, schedulerArgs(c.authority)...)
 	if err := etcd.start(); err != nil {
 		return err
 	}

@@ -46,12 +46,12 @@ func FindTools(folder string) (Tools, error) {
 
 // Kubectl runs kubectl as the administrator and returns what it prints.
 func (c *Cluster) Kubectl(ctx context.Context, stdin string, args ...string) (string, error) {
-	return c.run(ctx, c.tools.Kubectl, stdin, args...)
+	return c.run(ctx, c.Tools.Kubectl, stdin, args...)
 }
 
 // Helm runs helm as the administrator and returns what it prints.
 func (c *Cluster) Helm(ctx context.Context, args ...string) (string, error) {
-	return c.run(ctx, c.tools.Helm, "", args...)
+	return c.run(ctx, c.Tools.Helm, "", args...)
 }
 
 func (c *Cluster) run(ctx context.Context, program, stdin string, args ...string) (string, error) {

@@ -5,7 +5,6 @@ package inject
 
 import (
 	"context"
-	"flag"
 	"fmt"
 	"log/slog"
 	"os"
@@ -17,7 +16,6 @@ import (
 	"time"
 
 	"github.com/wasmesh/wasmesh/tests/e2e/cluster"
-	"github.com/wasmesh/wasmesh/tests/e2e/network"
 )
 
 const (
@@ -25,45 +23,13 @@ const (
 	system = "wasmesh-system"
 )
 
-var (
-	kube  *cluster.Cluster
-	tools cluster.Tools
-)
+var kube *cluster.Cluster
 
-// TestMain starts this program twice: the second time in namespaces of its own,
-// with a Kubernetes of its own.
 func TestMain(m *testing.M) {
-	flag.Parse()
-	code, err := 1, error(nil)
-	if cluster.Inside() {
-		code, err = inside(m)
-	} else if err = build(); err == nil {
-		code, err = cluster.Reenter()
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "inject:", err)
-		code = 1
-	}
-	os.Exit(code)
-}
-
-func inside(m *testing.M) (int, error) {
-	if err := cluster.Settle(); err != nil {
-		return 1, err
-	}
-	folder := os.Getenv("WASMESH_E2E_TOOLS")
-	if folder == "" {
-		folder = filepath.Join(root, ".tools/e2e")
-	}
-	var err error
-	if tools, err = cluster.FindTools(folder); err != nil {
-		return 1, err
-	}
-	if kube, err = cluster.Boot(context.Background(), tools, slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))); err != nil {
-		return 1, err
-	}
-	defer kube.Close()
-	return m.Run(), nil
+	cluster.Main(m, root, build, func(_ context.Context, c *cluster.Cluster, _ *slog.Logger) error {
+		kube = c
+		return nil
+	})
 }
 
 // wasmesh is the program under test.
@@ -75,12 +41,7 @@ func wasmesh() string {
 	return path
 }
 
-func build() error {
-	cmd := exec.Command("go", "build", "-o", wasmesh(), ".")
-	cmd.Dir, cmd.Stdout, cmd.Stderr = root, os.Stdout, os.Stderr
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	return cmd.Run()
-}
+func build() error { return cluster.GoBuild(root, cluster.Static, "-o", wasmesh(), ".") }
 
 func must(t *testing.T, stdin string, args ...string) string {
 	t.Helper()
@@ -94,13 +55,8 @@ func must(t *testing.T, stdin string, args ...string) string {
 // injector starts the program as its service account, behind its Service.
 func injector(t *testing.T) *exec.Cmd {
 	t.Helper()
-	token := strings.TrimSpace(must(t, "", "create", "token", "wasmesh-injector", "-n", system))
 	file := filepath.Join(t.TempDir(), "kubeconfig")
-	text := fmt.Sprintf(`{"apiVersion":"v1","kind":"Config","current-context":"c",
-		"clusters":[{"name":"c","cluster":{"server":%q,"certificate-authority":%q}}],
-		"users":[{"name":"u","user":{"token":%q}}],"contexts":[{"name":"c","context":{"cluster":"c","user":"u"}}]}`,
-		cluster.Server, filepath.Join(filepath.Dir(kube.Kubeconfig), "ca.crt"), token)
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+	if err := kube.As(t.Context(), system, "wasmesh-injector", file); err != nil {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(wasmesh(), "injector", "--kubeconfig", file, "--namespace", system, "--listen", ":9443")
@@ -110,14 +66,9 @@ func injector(t *testing.T) *exec.Cmd {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { stop(cmd) })
-	must(t, fmt.Sprintf(`
-apiVersion: discovery.k8s.io/v1
-kind: EndpointSlice
-metadata: {name: wasmesh-injector-here, namespace: %s, labels: {kubernetes.io/service-name: wasmesh-injector}}
-addressType: IPv4
-ports: [{name: https-webhook, port: 9443, protocol: TCP}]
-endpoints: [{addresses: [%s], conditions: {ready: true}}]
-`, system, network.NodeIP), "apply", "-f", "-")
+	if _, err := kube.StandIn(t.Context(), system, "wasmesh-injector", 9443); err != nil {
+		t.Fatal(err)
+	}
 	return cmd
 }
 
@@ -152,7 +103,7 @@ func eventually(t *testing.T, what string, try func() error) {
 }
 
 func TestAdmission(t *testing.T) {
-	out, err := exec.CommandContext(t.Context(), tools.Helm, "install", "wasmesh", root+"/charts/wasmesh", "-n", system, "--create-namespace", "--kubeconfig", kube.Kubeconfig).CombinedOutput()
+	out, err := exec.CommandContext(t.Context(), kube.Tools.Helm, "install", "wasmesh", root+"/charts/wasmesh", "-n", system, "--create-namespace", "--kubeconfig", kube.Kubeconfig).CombinedOutput()
 	if err != nil {
 		t.Fatalf("helm: %v\n%s", err, out)
 	}
