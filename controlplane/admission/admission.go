@@ -9,8 +9,6 @@
 package admission
 
 import (
-	"encoding/json"
-	"errors"
 	"log/slog"
 	"net/http"
 	"time"
@@ -66,11 +64,7 @@ func Server(o Options) *http.Server {
 func (h *webhook) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	question, done, err := h.reader.Read(w, r)
 	if err != nil {
-		code := http.StatusBadRequest
-		if e := new(review.Error); errors.As(err, &e) {
-			code = e.Code
-		}
-		http.Error(w, err.Error(), code)
+		review.Fail(w, err)
 		return
 	}
 	defer done()
@@ -79,8 +73,7 @@ func (h *webhook) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.Log.Info("refused an object", "kind", question.Request.Kind.Kind, "namespace", question.Request.Namespace,
 			"name", question.Request.Name, "by", question.Request.UserInfo.Username, "why", response.Result.Message)
 	}
-	w.Header().Set("Content-Type", "application/json")
-	if err := json.NewEncoder(w).Encode(review.Answer(question, response)); err != nil {
+	if err := review.Answer(w, question, response); err != nil {
 		h.Log.Debug("the API server left before its answer", "err", err)
 	}
 }

@@ -26,8 +26,8 @@ const (
 	// Most bounds a question, in bytes: the API server takes objects up to 3 MiB in
 	// a request, stores 1.5 MiB of them, and sends the old one too.
 	Most = 4 << 20
-	// askTimeout is when the API server gives up, and so ends what does not arrive.
-	askTimeout = 5 * time.Second
+	// AskTimeout is when the API server gives up, and so ends what does not arrive.
+	AskTimeout = 5 * time.Second
 	// maxArriving are the bodies that arrive at a time; one more closes the one that
 	// has taken longest. An honest one needs milliseconds.
 	maxArriving = 16
@@ -168,12 +168,24 @@ func values(body []byte) (n int) {
 	return n
 }
 
-// Answer makes the review of an answer to the question.
-func Answer(question *admissionv1.AdmissionReview, response *admissionv1.AdmissionResponse) *admissionv1.AdmissionReview {
-	response.UID = question.Request.UID
-	return &admissionv1.AdmissionReview{
-		TypeMeta: metav1.TypeMeta{APIVersion: question.APIVersion, Kind: question.Kind}, Response: response,
+// Fail answers what there is no question for, and returns the code of HTTP. err is
+// that of Read.
+func Fail(w http.ResponseWriter, err error) (code int) {
+	code = http.StatusBadRequest
+	if e := new(Error); errors.As(err, &e) {
+		code = e.Code
 	}
+	http.Error(w, err.Error(), code)
+	return code
+}
+
+// Answer answers the question. An error says that nobody took it.
+func Answer(w http.ResponseWriter, question *admissionv1.AdmissionReview, response *admissionv1.AdmissionResponse) error {
+	response.UID = question.Request.UID
+	w.Header().Set("Content-Type", "application/json")
+	return json.NewEncoder(w).Encode(&admissionv1.AdmissionReview{
+		TypeMeta: metav1.TypeMeta{APIVersion: question.APIVersion, Kind: question.Kind}, Response: response,
+	})
 }
 
 // Server returns a server of the handler that slow askers cannot hold up. The
@@ -181,9 +193,9 @@ func Answer(question *admissionv1.AdmissionReview, response *admissionv1.Admissi
 func Server(handler http.Handler, log *slog.Logger) *http.Server {
 	return &http.Server{
 		Handler:           handler,
-		ReadHeaderTimeout: askTimeout,
-		ReadTimeout:       askTimeout,
-		WriteTimeout:      2 * askTimeout,
+		ReadHeaderTimeout: AskTimeout,
+		ReadTimeout:       AskTimeout,
+		WriteTimeout:      2 * AskTimeout,
 		IdleTimeout:       time.Minute,
 		MaxHeaderBytes:    64 << 10,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),

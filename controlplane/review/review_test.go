@@ -145,7 +145,7 @@ func TestSlowAskers(t *testing.T) {
 	if n := ended(); n < 2*maxArriving {
 		t.Errorf("%d slow ones of %d were ended at once", n, len(slow))
 	}
-	time.Sleep(askTimeout)
+	time.Sleep(AskTimeout)
 	if n := ended(); n != len(slow) {
 		t.Errorf("%d slow ones of %d were ended", n, len(slow))
 	}

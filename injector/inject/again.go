@@ -66,7 +66,7 @@ func damage(pod *corev1.Pod) error {
 	if s := sidecar.SecurityContext; s == nil || s.RunAsUser == nil || *s.RunAsUser != redirect.ProxyUID {
 		all = append(all, fmt.Errorf("container %s does not run as user %d", SidecarContainer, redirect.ProxyUID))
 	}
-	for _, name := range []string{TokenVolume, RootsVolume, RunVolume} {
+	for _, name := range volumeNames() {
 		if !slices.ContainsFunc(pod.Spec.Volumes, func(v corev1.Volume) bool { return v.Name == name }) ||
 			!slices.ContainsFunc(sidecar.VolumeMounts, func(m corev1.VolumeMount) bool { return m.Name == name }) {
 			all = append(all, fmt.Errorf("volume %s or its mount is missing", name))
@@ -78,7 +78,7 @@ func damage(pod *corev1.Pod) error {
 		case c.Name == RedirectContainer:
 			redirected = true
 		case c.Name != SidecarContainer:
-			all = append(all, containerConflicts(c, []string{TokenVolume, RootsVolume, RunVolume})...)
+			all = append(all, containerConflicts(c, volumeNames())...)
 		case !redirected:
 			all = append(all, fmt.Errorf("no container %s is before %s", RedirectContainer, SidecarContainer))
 		}

@@ -64,7 +64,7 @@ func exclusionArgs(annotations map[string]string) (args []string, err error) {
 // conflicts finds what the pod has that the sidecar needs for itself.
 func conflicts(pod *corev1.Pod) error {
 	names := []string{RedirectContainer, SidecarContainer}
-	volumes := []string{TokenVolume, RootsVolume, RunVolume}
+	volumes := volumeNames()
 	var all []error
 	if c := pod.Spec.SecurityContext; c != nil && c.RunAsUser != nil && *c.RunAsUser == redirect.ProxyUID {
 		all = append(all, errors.New("securityContext.runAsUser "+proxyUser))

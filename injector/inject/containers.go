@@ -101,6 +101,9 @@ func restricted(user int64) *corev1.SecurityContext {
 	}
 }
 
+// volumeNames are those of volumes.
+func volumeNames() []string { return []string{TokenVolume, RootsVolume, RunVolume} }
+
 func volumes() []corev1.Volume {
 	return []corev1.Volume{
 		{Name: TokenVolume, VolumeSource: corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{

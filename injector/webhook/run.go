@@ -11,6 +11,7 @@ import (
 
 	"k8s.io/client-go/kubernetes"
 
+	"github.com/wasmesh/wasmesh/controlplane/review"
 	"github.com/wasmesh/wasmesh/controlplane/webhookcert"
 	"github.com/wasmesh/wasmesh/injector/inject"
 )
@@ -27,7 +28,7 @@ const (
 	// everybody knows that this replica goes.
 	leave = 3 * time.Second
 	// finish bounds those that are open then.
-	finish = askTimeout
+	finish = review.AskTimeout
 )
 
 // Options are what an injector is started with.
@@ -105,5 +106,5 @@ func healthServer(ctx context.Context, address string, ready func() bool, h *Han
 		w.Header().Set("Content-Type", "text/plain; version=0.0.4")
 		_ = h.counters.Write(w)
 	})
-	return &http.Server{Addr: address, Handler: mux, ReadHeaderTimeout: askTimeout, WriteTimeout: askTimeout}
+	return &http.Server{Addr: address, Handler: mux, ReadHeaderTimeout: review.AskTimeout, WriteTimeout: review.AskTimeout}
 }

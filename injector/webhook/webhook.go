@@ -9,7 +9,6 @@ package webhook
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -36,8 +35,6 @@ const (
 	atOnce = 4
 	// maxWait is how long a question waits for its turn.
 	maxWait = 2 * time.Second
-	// askTimeout is when the API server gives up.
-	askTimeout = 5 * time.Second
 )
 
 // Handler answers questions.
@@ -70,9 +67,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	defer done()
 	began := time.Now()
-	answer := review.Answer(question, h.respond(question.Request))
-	w.Header().Set("Content-Type", "application/json")
-	if err := json.NewEncoder(w).Encode(answer); err != nil {
+	if err := review.Answer(w, question, h.respond(question.Request)); err != nil {
 		h.log.Debug("the API server left before its answer", "err", err)
 	}
 	h.counters.took(time.Since(began))
@@ -80,13 +75,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // fail says that there is no answer, which stops the pod.
 func (h *Handler) fail(w http.ResponseWriter, err error) {
-	code := http.StatusBadRequest
-	if e := new(review.Error); errors.As(err, &e) {
-		code = e.Code
-	}
 	h.counters.Failed.Add(1)
-	h.teller.Warn(h.log, time.Now(), "a question could not be answered", "code", code, "err", err)
-	http.Error(w, err.Error(), code)
+	h.teller.Warn(h.log, time.Now(), "a question could not be answered", "code", review.Fail(w, err), "err", err)
 }
 
 func (h *Handler) respond(q *admissionv1.AdmissionRequest) *admissionv1.AdmissionResponse {

@@ -1,11 +1,9 @@
 package conformance
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/netip"
 	"os"
@@ -172,25 +170,11 @@ func (b *bed) Behind(service string) (found []string, err error) {
 	return found, nil
 }
 
-// Ask sends one request to an application's own address.
-func (b *bed) Ask(name, method, path string, body []byte) ([]byte, error) {
+// Reach gives an application's own address.
+func (b *bed) Reach(name string) (*http.Client, string, error) {
 	w, ok := b.cast.Workload(named(name))
 	if !ok {
-		return nil, fmt.Errorf("there is no application %q in %s", name, castFile)
+		return nil, "", fmt.Errorf("there is no application %q in %s", name, castFile)
 	}
-	url := "http://" + netip.AddrPortFrom(w.Application, suite.Port).String() + path
-	request, err := http.NewRequest(method, url, bytes.NewReader(body))
-	if err != nil {
-		return nil, err
-	}
-	answer, err := b.driver.Do(request)
-	if err != nil {
-		return nil, err
-	}
-	defer answer.Body.Close()
-	text, err := io.ReadAll(answer.Body)
-	if err == nil && answer.StatusCode != http.StatusOK {
-		err = fmt.Errorf("%s %s is answered %d", method, url, answer.StatusCode)
-	}
-	return text, err
+	return &b.driver, "http://" + netip.AddrPortFrom(w.Application, suite.Port).String(), nil
 }

@@ -1,10 +1,8 @@
 package e2e
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"os"
@@ -96,26 +94,12 @@ func conformance(t *testing.T) {
 	}
 }
 
-func (b *suiteBed) Ask(app, method, path string, body []byte) ([]byte, error) {
+func (b *suiteBed) Reach(app string) (*http.Client, string, error) {
 	pod, err := kube.Client.CoreV1().Pods(suite.Namespace).Get(b.t.Context(), app, metav1.GetOptions{})
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	url := "http://" + net.JoinHostPort(pod.Status.PodIP, strconv.Itoa(suite.Port+1)) + path
-	request, err := http.NewRequestWithContext(b.t.Context(), method, url, bytes.NewReader(body))
-	if err != nil {
-		return nil, err
-	}
-	answer, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return nil, err
-	}
-	defer answer.Body.Close()
-	text, err := io.ReadAll(answer.Body)
-	if err == nil && answer.StatusCode != http.StatusOK {
-		err = fmt.Errorf("%s %s is answered %d", method, url, answer.StatusCode)
-	}
-	return text, err
+	return http.DefaultClient, "http://" + net.JoinHostPort(pod.Status.PodIP, strconv.Itoa(suite.Port+1)), nil
 }
 
 func (b *suiteBed) Apply(policies ...string) error {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"slices"
 )
@@ -64,17 +65,40 @@ func call(b Bed, from, method, url string) error {
 	if err != nil {
 		return err
 	}
-	answer, err := b.Ask(from, http.MethodPost, "/call", text)
+	answer, err := ask(b, from, http.MethodPost, "/call", text)
 	if err != nil {
 		return fmt.Errorf("%s could not call %s: %w %s", from, url, err, bytes.TrimSpace(answer))
 	}
 	return nil
 }
 
+// ask sends one request to an application itself and returns the body of the
+// answer; an answer other than 200 is an error.
+func ask(b Bed, app, method, path string, body []byte) ([]byte, error) {
+	client, url, err := b.Reach(app)
+	if err != nil {
+		return nil, err
+	}
+	request, err := http.NewRequest(method, url+path, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	answer, err := client.Do(request)
+	if err != nil {
+		return nil, err
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	if err == nil && answer.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s %s is answered %d", method, url+path, answer.StatusCode)
+	}
+	return text, err
+}
+
 // forget clears what the applications have recorded.
 func forget(b Bed) error {
 	for _, name := range []string{AppA, AppB, AppC} {
-		if _, err := b.Ask(name, http.MethodDelete, "/metrics", nil); err != nil {
+		if _, err := ask(b, name, http.MethodDelete, "/metrics", nil); err != nil {
 			return err
 		}
 	}
@@ -83,7 +107,7 @@ func forget(b Bed) error {
 
 func recordedBy(b Bed, name string) (metrics, error) {
 	var m metrics
-	answer, err := b.Ask(name, http.MethodGet, "/metrics", nil)
+	answer, err := ask(b, name, http.MethodGet, "/metrics", nil)
 	if err == nil {
 		err = json.Unmarshal(answer, &m)
 	}

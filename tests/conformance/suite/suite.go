@@ -11,6 +11,7 @@ import (
 	"context"
 	"embed"
 	"errors"
+	"net/http"
 	"time"
 )
 
@@ -30,9 +31,9 @@ func Policy(name string) ([]byte, error) { return policies.ReadFile("policies/" 
 
 // Bed is a mesh with the three applications.
 type Bed interface {
-	// Ask sends one request to an application, past every sidecar, and returns the
-	// body of the answer; an answer other than 200 is an error.
-	Ask(app, method, path string, body []byte) ([]byte, error)
+	// Reach says by what client and at what URL an application itself answers, past
+	// every sidecar.
+	Reach(app string) (client *http.Client, url string, err error)
 	// Apply makes these policies hold and no others, and returns once they do; at
 	// the latest after the five seconds that the suite sleeps.
 	Apply(policies ...string) error
