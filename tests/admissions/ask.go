@@ -6,18 +6,13 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/wasmesh/wasmesh/injector/webhook"
 )
-
-// tick is the unit of processor time in /proc on Linux.
-const tick = 10 * time.Millisecond
 
 // asker is an API server: it keeps its connections.
 type asker struct {
@@ -92,25 +87,3 @@ func review() []byte {
 
 // path is where an injector is asked.
 const path = webhook.Path
-
-// cpuOf is the processor time that a process has used.
-func cpuOf(pid int) (time.Duration, error) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return 0, err
-	}
-	// The name, in brackets, may have spaces; the times are fields 14 and 15.
-	fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
-	if len(fields) < 13 {
-		return 0, fmt.Errorf("/proc/%d/stat has %d fields", pid, len(fields))
-	}
-	var ticks time.Duration
-	for _, f := range fields[11:13] {
-		n, err := strconv.Atoi(f)
-		if err != nil {
-			return 0, err
-		}
-		ticks += time.Duration(n)
-	}
-	return ticks * tick, nil
-}

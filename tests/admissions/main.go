@@ -22,6 +22,8 @@ import (
 	"slices"
 	"syscall"
 	"time"
+
+	"github.com/wasmesh/wasmesh/tests/usage"
 )
 
 // serveWord as the only argument makes this program the injector.
@@ -130,7 +132,7 @@ type result struct {
 func (i *injector) measure(ctx context.Context, clients, pods int) (result, error) {
 	a := newAsker(i)
 	defer a.close()
-	before, err := cpuOf(i.cmd.Process.Pid)
+	before, err := usage.CPU(i.cmd.Process.Pid)
 	if err != nil {
 		return result{}, err
 	}
@@ -140,7 +142,7 @@ func (i *injector) measure(ctx context.Context, clients, pods int) (result, erro
 	if err != nil {
 		return result{}, err
 	}
-	after, err := cpuOf(i.cmd.Process.Pid)
+	after, err := usage.CPU(i.cmd.Process.Pid)
 	slices.Sort(took)
 	return result{took, after - before, wall}, err
 }

@@ -16,7 +16,7 @@ import (
 	"time"
 
 	bootstrapv3 "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
-	"golang.org/x/sys/unix"
+	"github.com/wasmesh/wasmesh/tests/usage"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -90,20 +90,8 @@ func (p *process) clocks() (time.Time, clocks, error) {
 	if err != nil {
 		return time.Time{}, clocks{}, err
 	}
-	cpu, err := p.cpu()
+	cpu, err := usage.CPU(p.cmd.Process.Pid)
 	return time.Now(), clocks{cpu, waited}, err
-}
-
-// cpu is the time the process, all its threads, spent on a core.
-func (p *process) cpu() (time.Duration, error) {
-	// Each process has a clock, whose number holds the process id, inverted. It
-	// counts nanoseconds, where /proc/<pid>/stat counts hundredths of a second.
-	const schedulerClock = 2
-	var t unix.Timespec
-	if err := unix.ClockGettime(int32(^p.cmd.Process.Pid<<3|schedulerClock), &t); err != nil {
-		return 0, fmt.Errorf("reading envoy's cpu clock: %w", err)
-	}
-	return time.Duration(t.Nano()), nil
 }
 
 // waited is how long the process's threads were ready to run while something

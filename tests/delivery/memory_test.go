@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/wasmesh/wasmesh/controlplane/mesh"
+	"github.com/wasmesh/wasmesh/tests/usage"
 )
 
 // memory is what a process holds, in KB.
@@ -21,26 +22,13 @@ func (m memory) String() string {
 
 func memoryOf(t *testing.T, pid int) memory {
 	t.Helper()
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		t.Fatal(err)
-	}
 	var m memory
-	for line := range strings.Lines(string(status)) {
-		fields := strings.Fields(line)
-		if len(fields) < 2 {
-			continue
+	for field, to := range map[string]*int{usage.Anonymous: &m.anonymous, usage.Resident: &m.resident} {
+		bytes, err := usage.Memory(pid, field)
+		if err != nil {
+			t.Fatal(err)
 		}
-		n, _ := strconv.Atoi(fields[1])
-		switch fields[0] {
-		case "RssAnon:":
-			m.anonymous = n
-		case "VmRSS:":
-			m.resident = n
-		}
-	}
-	if m.anonymous == 0 || m.resident == 0 {
-		t.Fatalf("process %d has no memory: %s", pid, status)
+		*to = bytes >> 10
 	}
 	return m
 }

@@ -4,13 +4,12 @@ import (
 	"context"
 	"flag"
 	"fmt"
-	"os"
 	"os/exec"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/wasmesh/wasmesh/tests/usage"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -157,33 +156,6 @@ func (c crowd) patch(pace time.Duration, d time.Duration, edit func(i int) strin
 }
 
 // cpu is what a process has used, rss what it holds in MiB.
-func cpu(t *testing.T, cmd *exec.Cmd) time.Duration {
-	t.Helper()
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", cmd.Process.Pid))
-	if err != nil {
-		t.Fatal(err)
-	}
-	fields := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
-	user, _ := strconv.Atoi(fields[11])
-	system, _ := strconv.Atoi(fields[12])
-	return time.Duration(user+system) * 10 * time.Millisecond
-}
-
-func rss(t *testing.T, cmd *exec.Cmd, field string) int {
-	t.Helper()
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", cmd.Process.Pid))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for line := range strings.Lines(string(text)) {
-		if f := strings.Fields(line); f[0] == field+":" {
-			n, _ := strconv.Atoi(f[1])
-			return n / 1024
-		}
-	}
-	t.Fatalf("no %s", field)
-	return 0
-}
 
 // TestScale prints what a control plane costs that watches many pods, none of
 // which is connected. More pods: -args -pods 5000.
@@ -201,7 +173,7 @@ func TestScale(t *testing.T) {
 	begin := time.Now()
 	eventually(t, 60*time.Second, "the replica is ready", func() bool { return r.is("/ready") })
 	t.Logf("%d pods, %d services: ready %v after its start, with %v of CPU; %d MiB, %d at most", *pods, *pods/perService,
-		time.Since(begin).Round(time.Millisecond), cpu(t, r.cmd), rss(t, r.cmd, "VmRSS"), rss(t, r.cmd, "VmHWM"))
+		time.Since(begin).Round(time.Millisecond), cpu(t, r.cmd), rss(t, r.cmd, usage.Resident), rss(t, r.cmd, usage.Peak))
 	time.Sleep(window) // conditions, events and roots are written
 	measure := func(what string, do func() int) float64 {
 		before := cpu(t, r.cmd)
@@ -209,7 +181,7 @@ func TestScale(t *testing.T) {
 		n := do()
 		used := cpu(t, r.cmd) - before
 		share := 100 * float64(used) / float64(time.Since(begin))
-		t.Logf("%s, %d changes in %v: %.1f %% of a core, %d MiB", what, n, time.Since(begin).Round(time.Second), share, rss(t, r.cmd, "VmRSS"))
+		t.Logf("%s, %d changes in %v: %.1f %% of a core, %d MiB", what, n, time.Since(begin).Round(time.Second), share, rss(t, r.cmd, usage.Resident))
 		return share
 	}
 	idle := measure("nothing happens", func() int { time.Sleep(window); return 0 })
@@ -226,4 +198,23 @@ func TestScale(t *testing.T) {
 	if idle > 5 || nothing > 15 {
 		t.Errorf("what is no change costs %.1f and %.1f %% of a core", idle, nothing)
 	}
+}
+
+func cpu(t *testing.T, cmd *exec.Cmd) time.Duration {
+	t.Helper()
+	used, err := usage.CPU(cmd.Process.Pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return used
+}
+
+// rss is in MiB.
+func rss(t *testing.T, cmd *exec.Cmd, field string) int {
+	t.Helper()
+	held, err := usage.Memory(cmd.Process.Pid, field)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return held >> 20
 }
