@@ -50,13 +50,16 @@ demo-check: build
 test: build
 	WASMESH_MODULE=$(CURDIR)/$(JUDGED) ./.ci/test
 
-# On a real Kubernetes on this machine, as root. The first run builds Kubernetes,
-# etcd, Helm and cert-manager into .tools/e2e.
+# On a real Kubernetes on this machine, as root, two packages of tests at a time,
+# each with a Kubernetes of its own. The first run builds Kubernetes, etcd, Helm and
+# cert-manager into .tools/e2e.
+FIGURES = .tools/e2e/figures
 e2e: module
 	tests/e2e/tools/build .tools/e2e
-	cd tests/e2e && $(GO) vet ./...
-	WASMESH_E2E_TOOLS=$(CURDIR)/.tools/e2e $(if $(TINYGO),WASMESH_MODULE=$(CURDIR)/$(LIGHT)) .ci/packages tests/e2e "on Kubernetes" -timeout 28m -p 1 $(if $(RUN),-v -run '$(RUN)')
-	@echo "e2e: fine; nothing is left"
+	cd tests/e2e && $(GO) vet ./... && $(GO) tool -modfile=../../go.mod staticcheck ./...
+	rm -f $(FIGURES)
+	WASMESH_E2E_TOOLS=$(CURDIR)/.tools/e2e WASMESH_FIGURES=$(CURDIR)/$(FIGURES) $(if $(TINYGO),WASMESH_MODULE=$(CURDIR)/$(LIGHT)) .ci/packages tests/e2e "on Kubernetes" -timeout 28m -p 2 $(if $(RUN),-v -run '$(RUN)')
+	@cat $(FIGURES) && echo "e2e: fine; nothing is left"
 
 # How long 200 edits take from the API server to Envoy, idle and beside ten changes
 # of pods per second. On a quiet machine.

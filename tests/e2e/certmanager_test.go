@@ -17,6 +17,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/wasmesh/wasmesh/tests/e2e/figures"
 )
 
 // renewTimeout is for a file to reach a pod, for the control plane to look at it,
@@ -214,6 +216,6 @@ func shownBy(t *testing.T, pods []corev1.Pod) (intermediate *x509.Certificate) {
 		}
 		return nil
 	})
-	t.Logf("every pod has a certificate of %x after %v", intermediate.SerialNumber, time.Since(began).Round(10*time.Millisecond))
+	figures.Tell(t, "every pod has a certificate of %x after %v", intermediate.SerialNumber, time.Since(began).Round(10*time.Millisecond))
 	return intermediate
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,6 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/wasmesh/wasmesh/tests/conformance/suite"
+	"github.com/wasmesh/wasmesh/tests/e2e/figures"
 )
 
 // inForce is how long a policy may take from the API server to every Envoy. The
@@ -85,7 +85,9 @@ func conformance(t *testing.T) {
 		})
 		results = append(results, r)
 	}
-	suite.Report(os.Stdout, results, "on Kubernetes, in pods")
+	var report strings.Builder
+	suite.Report(&report, results, "on Kubernetes, in pods")
+	figures.Tell(t, "%s", &report)
 	if judged != suite.Assertions {
 		t.Errorf("%d of %d assertions were judged", judged, suite.Assertions)
 	}

@@ -12,6 +12,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/wasmesh/wasmesh/tests/e2e/figures"
 )
 
 // edits is how many are made in each half. `make e2e-edits` makes 200, and holds
@@ -30,7 +32,7 @@ func editLatency(t *testing.T) {
 	measure(t, "beside changes of pods", 500*time.Millisecond)
 	cancel()
 	rate := float64(<-made) / time.Since(began).Seconds()
-	t.Logf("%.1f changes of pods per second", rate)
+	figures.Tell(t, "%.1f changes of pods per second", rate)
 	if *edits >= 100 && rate < 9 {
 		t.Errorf("%.1f changes of pods per second prove nothing", rate)
 	}
@@ -65,7 +67,7 @@ func measure(t *testing.T, beside string, bar time.Duration) {
 	}
 	slices.Sort(took)
 	at := func(percent int) time.Duration { return took[(len(took)*percent-1)/100].Round(time.Millisecond) }
-	t.Logf("%s, from an edit until all filters run it: median %v, 90 %% within %v, 99 %% within %v, slowest of %d %v",
+	figures.Tell(t, "%s, from an edit until all filters run it: median %v, 90 %% within %v, 99 %% within %v, slowest of %d %v",
 		beside, at(50), at(90), at(99), len(took), took[len(took)-1].Round(time.Millisecond))
 	if slowest := took[len(took)-1]; slowest > 2*time.Second {
 		t.Errorf("%s: the slowest edit took %v", beside, slowest)

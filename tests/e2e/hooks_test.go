@@ -14,6 +14,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/wasmesh/wasmesh/tests/e2e/figures"
 )
 
 // What the API server asks, and what it has to answer with.
@@ -100,7 +102,7 @@ func (a *admissions) stopAfter(t *testing.T, rotations int) {
 	}
 	versions(t)
 	took := time.Since(a.began).Seconds()
-	t.Logf("asked %v in %.0f s, while %d certificates of the injector and %d of the control plane were shown", a.asked, took, len(a.shown[injectorHook]), len(a.shown[validatingHook]))
+	figures.Tell(t, "asked %v in %.0f s, while %d certificates of the injector and %d of the control plane were shown", a.asked, took, len(a.shown[injectorHook]), len(a.shown[validatingHook]))
 	if rate := float64(a.asked[injectorHook]) / took; len(a.failed) > 0 || rate < minAdmissions {
 		t.Errorf("failed: %v; %.0f admissions per second", a.failed, rate)
 	}

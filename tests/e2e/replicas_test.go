@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/wasmesh/wasmesh/controlplane/status"
+	"github.com/wasmesh/wasmesh/tests/e2e/figures"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -64,7 +65,7 @@ func replicas(t *testing.T) {
 	if after := configurations(t); !maps.EqualFunc(before, after, maps.Equal) {
 		t.Errorf("listeners or clusters changed\nbefore %v\nafter  %v", before, after)
 	}
-	t.Logf("after the leader was killed: its %d sidecars were with others after %v, an edit enforced after %v, the Lease moved after %v, Event and condition written after %v",
+	figures.Tell(t, "after the leader was killed: its %d sidecars were with others after %v, an edit enforced after %v, the Lease moved after %v, Event and condition written after %v",
 		len(orphans), reconnected, edited, moved, wrote)
 }
 

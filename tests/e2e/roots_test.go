@@ -20,6 +20,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/wasmesh/wasmesh/tests/e2e/figures"
 )
 
 // rotation replaces the root of the mesh as an operator does, each step at another
@@ -38,7 +40,7 @@ func rotation(t *testing.T, ns string) {
 		apply(t, ns, newcomer(name))
 		stepped := time.Now()
 		rotate(t, replicas[i%len(replicas)], step, "--wait", "60s")
-		t.Logf("%s after %v", step, time.Since(stepped).Round(10*time.Millisecond))
+		figures.Tell(t, "%s after %v", step, time.Since(stepped).Round(10*time.Millisecond))
 		expect(t, "200", ready(t, ns, name, 1)[0], "http://server/")
 		trusted := map[string]int{"start": 2, "switch": 2, "finish": 1}[step]
 		agree(t, replicas, trusted)
@@ -48,7 +50,7 @@ func rotation(t *testing.T, ns string) {
 			}
 		}
 	}
-	t.Logf("three steps in %v", time.Since(began).Round(100*time.Millisecond))
+	figures.Tell(t, "three steps in %v", time.Since(began).Round(100*time.Millisecond))
 	after := rootOf(t)
 	if after.root.Equal(before.root) {
 		t.Fatal("the root is the same")

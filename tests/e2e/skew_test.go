@@ -10,6 +10,8 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/wasmesh/wasmesh/tests/e2e/figures"
 )
 
 // skew: sidecars of this build with the control plane before, which serves the
@@ -41,7 +43,7 @@ func skew(t *testing.T) {
 		if got := decisions(t); !slices.Equal(got, want) {
 			t.Errorf("%s:\n%v\nwant\n%v", s.what, got, want)
 		}
-		t.Logf("%s: the same %d decisions, after %v", s.what, len(want), time.Since(began).Round(time.Second))
+		figures.Tell(t, "%s: the same %d decisions, after %v", s.what, len(want), time.Since(began).Round(time.Second))
 	}
 }
 

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/wasmesh/wasmesh/tests/e2e/figures"
 )
 
 // minCalls is how many new connections per second there are on a machine that has
@@ -62,7 +64,7 @@ func (c *calls) stop(t *testing.T) {
 	close(c.ended)
 	c.running.Wait()
 	rate := float64(c.made) / time.Since(c.began).Seconds()
-	t.Logf("%d calls, each on a connection of its own, %.0f/s; failed: %v", c.made, rate, c.failed)
+	figures.Tell(t, "%d calls, each on a connection of its own, %.0f/s; failed: %v", c.made, rate, c.failed)
 	if len(c.failed) > 0 || rate < minCalls {
 		t.Errorf("of %d calls failed %v; %.0f per second", c.made, c.failed, rate)
 	}

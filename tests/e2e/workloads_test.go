@@ -9,6 +9,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/wasmesh/wasmesh/tests/e2e/figures"
 )
 
 // inMesh is the label by which a namespace opts in.
@@ -120,7 +122,7 @@ func afterwards(t *testing.T, p *corev1.Pod) {
 		return
 	}
 	took := sidecar.FinishedAt.Sub(app.FinishedAt.Time)
-	t.Logf("%s: the sidecar ended %v after the application", p.Name, took)
+	figures.Tell(t, "%s: the sidecar ended %v after the application", p.Name, took)
 	if took > most || sidecar.ExitCode != 0 {
 		t.Errorf("%s: the sidecar ended %v after the application, with %d; want at most %v, and 0", p.Name, took, sidecar.ExitCode, most)
 	}
@@ -200,7 +202,7 @@ func outage(t *testing.T) {
 	kubectl(t, "delete", "traffictarget", "-n", "bookstore", "buyers")
 	expectFrom(t, buyer, "buyer", "403", url)
 	took := time.Since(begin)
-	t.Logf("an edit after both had been away was enforced %v after the API server was back", took)
+	figures.Tell(t, "an edit after both had been away was enforced %v after the API server was back", took)
 	if took > catchUp {
 		t.Errorf("an edit was enforced %v after the API server was back", took)
 	}

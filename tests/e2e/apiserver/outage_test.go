@@ -14,6 +14,7 @@ import (
 
 	"github.com/wasmesh/wasmesh/controlplane/mesh"
 	"github.com/wasmesh/wasmesh/controlplane/smi"
+	"github.com/wasmesh/wasmesh/tests/e2e/figures"
 )
 
 // etcdCall speaks to etcd's JSON gateway.
@@ -83,7 +84,7 @@ func restarted(t *testing.T, s *server, r *reader) {
 	took := r.has(10*time.Second, "the deletion is caught up with", func(o smi.Objects, p []mesh.Problem) bool {
 		return !target(o, "buyers") && !problem(p, "cannot be watched")
 	})
-	t.Logf("caught up %v after kubectl returned", took.Round(time.Millisecond))
+	figures.Tell(t, "caught up %v after kubectl returned", took.Round(time.Millisecond))
 	s.apply(bookstore)
 }
 
@@ -112,5 +113,5 @@ func restored(t *testing.T, s *server, r *reader) {
 	s.startEtcd()
 	s.startAPI()
 	took := r.has(30*time.Second, "the restored truth is seen", func(o smi.Objects, _ []mesh.Problem) bool { return target(o, "buyers") && !target(o, "later") })
-	t.Logf("converged %v after the server was ready", took.Round(time.Millisecond))
+	figures.Tell(t, "converged %v after the server was ready", took.Round(time.Millisecond))
 }

@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/wasmesh/wasmesh/tests/e2e/figures"
 )
 
 // replica is a control plane as its chart starts it.
@@ -217,7 +219,7 @@ func takeover(t *testing.T, s *server, replicas []*replica) {
 	}
 	s.kubectl("", "delete", "configmap", "-n", "shop", "wasmesh-roots")
 	took := eventually(t, 15*time.Second, "the other replica writes", func() bool { return s.roots("shop") != "" && s.leader() == left.name })
-	t.Logf("taken over %v after the leader was killed", took.Round(time.Millisecond))
+	figures.Tell(t, "taken over %v after the leader was killed", took.Round(time.Millisecond))
 	if !left.is("/ready") {
 		t.Error("the replica that is left is not ready")
 	}

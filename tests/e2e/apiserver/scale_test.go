@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/wasmesh/wasmesh/tests/e2e/figures"
 	"github.com/wasmesh/wasmesh/tests/usage"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -172,7 +173,7 @@ func TestScale(t *testing.T) {
 	r := s.replica(program(t), "one", "127.188.0.4")
 	begin := time.Now()
 	eventually(t, 60*time.Second, "the replica is ready", func() bool { return r.is("/ready") })
-	t.Logf("%d pods, %d services: ready %v after its start, with %v of CPU; %d MiB, %d at most", *pods, *pods/perService,
+	figures.Tell(t, "%d pods, %d services: ready %v after its start, with %v of CPU; %d MiB, %d at most", *pods, *pods/perService,
 		time.Since(begin).Round(time.Millisecond), cpu(t, r.cmd), rss(t, r.cmd, usage.Resident), rss(t, r.cmd, usage.Peak))
 	time.Sleep(window) // conditions, events and roots are written
 	measure := func(what string, do func() int) float64 {
@@ -181,7 +182,7 @@ func TestScale(t *testing.T) {
 		n := do()
 		used := cpu(t, r.cmd) - before
 		share := 100 * float64(used) / float64(time.Since(begin))
-		t.Logf("%s, %d changes in %v: %.1f %% of a core, %d MiB", what, n, time.Since(begin).Round(time.Second), share, rss(t, r.cmd, usage.Resident))
+		figures.Tell(t, "%s, %d changes in %v: %.1f %% of a core, %d MiB", what, n, time.Since(begin).Round(time.Second), share, rss(t, r.cmd, usage.Resident))
 		return share
 	}
 	idle := measure("nothing happens", func() int { time.Sleep(window); return 0 })

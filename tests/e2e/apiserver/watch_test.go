@@ -17,6 +17,7 @@ import (
 
 	"github.com/wasmesh/wasmesh/controlplane/mesh"
 	"github.com/wasmesh/wasmesh/controlplane/smi"
+	"github.com/wasmesh/wasmesh/tests/e2e/figures"
 )
 
 // between stands before the API server, counts what is asked of it, and spoils
@@ -192,7 +193,7 @@ func spoiled(t *testing.T, s *server, b *between, r *reader, spoil func(http.Res
 	took := r.has(20*time.Second, "what happened meanwhile is seen", func(o smi.Objects, p []mesh.Problem) bool {
 		return !target(o, "buyers") && !problem(p, "cannot be watched")
 	})
-	t.Logf("%d lists and %d watches of 12 kinds in %v; caught up after %v", lists, watches, lasted.Round(time.Millisecond), took.Round(time.Millisecond))
+	figures.Tell(t, "%d lists and %d watches of 12 kinds in %v; caught up after %v", lists, watches, lasted.Round(time.Millisecond), took.Round(time.Millisecond))
 	if most := 12 * (7 + 2*int(lasted/time.Second)); lists+watches > most || watches == 0 {
 		t.Errorf("%d lists and %d watches, at most %d", lists, watches, most)
 	}

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"sigs.k8s.io/yaml"
+
+	"github.com/wasmesh/wasmesh/tests/e2e/figures"
 )
 
 const (
@@ -185,7 +187,7 @@ func TestExamplesAreAccepted(t *testing.T) {
 			t.Errorf("%s: %s", file, line)
 		}
 	}
-	t.Logf("%d of %d objects accepted", accepted, n)
+	figures.Tell(t, "%d of %d objects accepted", accepted, n)
 	if n-accepted > 15 {
 		t.Errorf("%d objects were not accepted", n-accepted)
 	}

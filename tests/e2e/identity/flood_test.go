@@ -17,6 +17,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/wasmesh/wasmesh/tests/e2e/figures"
 )
 
 // residentMB is this process's: control plane and flood alike.
@@ -98,7 +100,7 @@ func TestX9Flood(t *testing.T) {
 		case <-time.After(200 * time.Millisecond):
 		}
 	}
-	t.Logf("%d requests in %v: %v; %d honest certificates, the slowest in %v; resident %d MB, at most %d MB",
+	figures.Tell(t, "%d requests in %v: %v; %d honest certificates, the slowest in %v; resident %d MB, at most %d MB",
 		all, time.Since(began).Round(time.Millisecond), answers, honest, slowest.Round(time.Millisecond), before, most)
 	if answers[http.StatusOK] != 0 || answers[http.StatusForbidden] < all/2 {
 		t.Errorf("answers %v", answers)

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/wasmesh/wasmesh/tests/e2e/figures"
 )
 
 // stranger speaks to the injector's port from an address that is not the API
@@ -117,7 +119,7 @@ func flood(t *testing.T, injector *exec.Cmd, large string) {
 	for range 4 {
 		asked += <-done
 	}
-	t.Logf("100 slow and %d large questions: 30 pods admitted, the slowest in %v; resident %d MB, at most %d MB", asked, slowest.Round(time.Millisecond), before, most)
+	figures.Tell(t, "100 slow and %d large questions: 30 pods admitted, the slowest in %v; resident %d MB, at most %d MB", asked, slowest.Round(time.Millisecond), before, most)
 	if most > 256 || slowest > 4*time.Second || asked < 10 {
 		t.Errorf("%d MB, %v, %d large questions", most, slowest, asked)
 	}
