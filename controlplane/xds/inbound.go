@@ -86,18 +86,19 @@ func (b *builder) inboundManager(port mesh.WorkloadPort, name string) *hcmv3.Htt
 	}
 	manager.RouteSpecifier = toApplication(name)
 	manager.HttpFilters = append(b.attachedFilters(), discoveredAccess(), sanitizer(), routerFilter())
+	manager.LocalReplyConfig.Mappers = append(manager.LocalReplyConfig.Mappers, tellUnreached())
 	observeHTTP(manager, port.Port)
 	return manager
 }
 
 // toApplication routes everything to the cluster of that name.
 func toApplication(name string) *hcmv3.HttpConnectionManager_RouteConfig {
-	return &hcmv3.HttpConnectionManager_RouteConfig{
-		RouteConfig: routeConfiguration(name, &routev3.RouteAction{
-			ClusterSpecifier: &routev3.RouteAction_Cluster{Cluster: name},
-			Timeout:          durationpb.New(0),
-		}),
-	}
+	table := routeConfiguration(name, &routev3.RouteAction{
+		ClusterSpecifier: &routev3.RouteAction_Cluster{Cluster: name},
+		Timeout:          durationpb.New(0),
+	})
+	table.ResponseHeadersToRemove = []string{unreached}
+	return &hcmv3.HttpConnectionManager_RouteConfig{RouteConfig: table}
 }
 
 // application is the cluster with one endpoint: the application itself.

@@ -138,6 +138,7 @@ func (b *builder) toSidecars(port mesh.ServicePort, name string) *clusterv3.Clus
 		Name:            name,
 		ConnectTimeout:  durationpb.New(connectTimeout),
 		TransportSocket: upstreamTLS(b.identitiesOf(port)),
+		CircuitBreakers: retryBudget(),
 	}
 	if !port.Protocol.Opaque() {
 		// Half of a lifetime passes before a renewal at the latest; a connection

@@ -40,6 +40,8 @@ func routeTable(s *mesh.Snapshot, service mesh.Service, port mesh.ServicePort, n
 		}
 	}
 	host := table.GetVirtualHosts()[0]
+	host.RequestBodyBufferLimit = wrapperspb.UInt64(heldBody)
+	host.ResponseHeadersToRemove = []string{unreached}
 	host.Routes = append(conditional, host.GetRoutes()...)
 	return table
 }
@@ -68,7 +70,7 @@ func shares(split mesh.Split, port uint16) []share {
 // routed is the action that spreads requests over shares.
 func routed(shares []share) *routev3.RouteAction {
 	// The mesh sets no deadline of its own.
-	action := &routev3.RouteAction{Timeout: durationpb.New(0)}
+	action := &routev3.RouteAction{Timeout: durationpb.New(0), RetryPolicy: elsewhere()}
 	if len(shares) == 1 {
 		action.ClusterSpecifier = &routev3.RouteAction_Cluster{Cluster: shares[0].cluster}
 		return action
