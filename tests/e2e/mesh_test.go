@@ -52,6 +52,7 @@ func TestMesh(t *testing.T) {
 		{"services without pods of their own", foreignServices},
 		{"from outside", fromOutside},
 		{"probes", probes},
+		{"unready", unready},
 		{"edits", editLatency},
 		{"outage", outage},
 		{"skew", skew}, // the last: it leaves sidecars of the build before

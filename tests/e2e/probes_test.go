@@ -2,6 +2,8 @@ package e2e
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -25,6 +27,71 @@ spec:
     livenessProbe: {tcpSocket: {port: %[3]d}, periodSeconds: 1, failureThreshold: 1}
     readinessProbe: {httpGet: {path: /ready, port: %[4]d}, periodSeconds: 1}
 `, name, startup, liveness, readiness)
+}
+
+// fickle are two pods behind one service, one that tells its readiness over HTTP
+// and is alive by gRPC, and one the other way round.
+const fickle = `
+apiVersion: v1
+kind: Service
+metadata: {name: fickle}
+spec: {selector: {kind: fickle}, ports: [{name: http, port: 80, targetPort: http}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: by-http, labels: {app: by-http, kind: fickle}}
+spec:
+  containers:
+  - name: app
+    image: app
+    args: [serve, --health, ":9090"]
+    ports: [{name: http, containerPort: 8080}]
+    readinessProbe: {httpGet: {path: /ready, port: http}, periodSeconds: 1, failureThreshold: 1}
+    livenessProbe: {grpc: {port: 9090}, periodSeconds: 1, failureThreshold: 60}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: by-grpc, labels: {app: by-grpc, kind: fickle}}
+spec:
+  containers:
+  - name: app
+    image: app
+    args: [serve, --health, ":9090"]
+    ports: [{name: http, containerPort: 8080}]
+    readinessProbe: {grpc: {port: 9090}, periodSeconds: 1, failureThreshold: 1}
+    livenessProbe: {tcpSocket: {port: 9090}, periodSeconds: 1}
+`
+
+// unready: an application that says it is not ready, in HTTP or in gRPC, gets no
+// calls until it says that it is.
+func unready(t *testing.T) {
+	ns := namespace(t, "fickle", inMesh)
+	applyAll(t, allowed("fickle", ns+"/caller", ns+"/default"))
+	apply(t, ns, fickle+"---"+caller)
+	pods := []corev1.Pod{ready(t, ns, "by-http", 1)[0], ready(t, ns, "by-grpc", 1)[0]}
+	from := ready(t, ns, "caller", 1)[0]
+	answering := func(names ...string) {
+		t.Helper()
+		await(t, fmt.Sprintf("calls are answered by %v only", names), settleTimeout, func() error {
+			answers := call(t.Context(), from, "app", "-count", "20", "http://fickle/")
+			for _, p := range pods {
+				if strings.Contains(answers, `"pod":"`+p.Name) != slices.Contains(names, p.Name) {
+					return fmt.Errorf("answers: %s", answers)
+				}
+			}
+			return nil
+		})
+	}
+	tell := func(p corev1.Pod, what string) {
+		call(t.Context(), p, "app", "-method", "POST", "http://127.0.0.1:8080/"+what)
+	}
+	answering("by-http", "by-grpc")
+	for i, p := range pods {
+		tell(p, "unready")
+		answering(pods[1-i].Name)
+		tell(p, "ready")
+		answering("by-http", "by-grpc")
+	}
 }
 
 // probes: a kubelet has no certificate, and its probes say what the application

@@ -21,6 +21,10 @@ import (
 	"syscall"
 	"time"
 
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/health"
+	"google.golang.org/grpc/health/grpc_health_v1"
+
 	"github.com/wasmesh/wasmesh/tests/conformance/suite"
 )
 
@@ -58,23 +62,39 @@ func fail(err error) {
 // say prints what happens with its time: tests compare the order.
 func say(what string) { fmt.Printf("%s %s\n", time.Now().UTC().Format(time.RFC3339Nano), what) }
 
-// serve answers at each address until SIGTERM, and for a while longer if asked.
+// serve answers at each address until SIGTERM, and for a while longer if asked. It
+// is ready, over HTTP and gRPC, until POST /unready, and again from POST /ready.
 func serve(args []string) error {
 	flags := flag.NewFlagSet("serve", flag.ExitOnError)
 	listen := flags.String("listen", ":8080", "addresses, separated by commas")
 	delay := flags.Duration("delay", 0, "from the start to the first answer")
 	linger := flags.Duration("linger", 0, "from SIGTERM to the end")
+	healthAt := flags.String("health", "", "address of the health service of gRPC")
 	_ = flags.Parse(args) // it exits
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	say("start")
 	time.Sleep(*delay)
+	state := health.NewServer()
+	if *healthAt != "" {
+		listener, err := net.Listen("tcp", *healthAt)
+		if err != nil {
+			return err
+		}
+		server := grpc.NewServer()
+		grpc_health_v1.RegisterHealthServer(server, state)
+		go func() { _ = server.Serve(listener) }() // ends with the program
+	}
+	handler := http.NewServeMux()
+	handler.HandleFunc("/", answer)
+	handler.Handle("/ready", readiness{state, grpc_health_v1.HealthCheckResponse_SERVING})
+	handler.Handle("/unready", readiness{state, grpc_health_v1.HealthCheckResponse_NOT_SERVING})
 	for _, address := range strings.Split(*listen, ",") {
 		listener, err := net.Listen("tcp", address)
 		if err != nil {
 			return err
 		}
-		go func() { _ = http.Serve(listener, http.HandlerFunc(answer)) }() // ends with the program
+		go func() { _ = http.Serve(listener, handler) }() // ends with the program
 	}
 	say("serve")
 	<-ctx.Done()
@@ -125,6 +145,22 @@ func gateway(args []string) error {
 	go func() { _ = http.Serve(listener, proxy) }() // ends with the program
 	<-ctx.Done()
 	return nil
+}
+
+// readiness changes the state by POST, and else answers as it is.
+type readiness struct {
+	state *health.Server
+	to    grpc_health_v1.HealthCheckResponse_ServingStatus
+}
+
+func (r readiness) ServeHTTP(w http.ResponseWriter, request *http.Request) {
+	if request.Method == http.MethodPost {
+		r.state.SetServingStatus("", r.to)
+	}
+	is, err := r.state.Check(request.Context(), &grpc_health_v1.HealthCheckRequest{})
+	if err != nil || is.Status != grpc_health_v1.HealthCheckResponse_SERVING {
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}
 }
 
 // answer tells who answered and what it saw.
