@@ -93,34 +93,41 @@ apiVersion: v1
 kind: Service
 metadata: {name: alias-inside}
 spec: {type: ExternalName, externalName: server.%[2]s.svc.cluster.local}
-`, plain, ns)+byHand("listed-outside", outside.Status.PodIP)+byHand("listed-inside", inside.Status.PodIP))
+`, plain, ns))
+	for i, version := range []string{"v4", "v6"} {
+		family := "IP" + version
+		apply(t, ns, byHand("listed-outside-"+version, family, outside.Status.PodIPs[i].IP)+
+			byHand("listed-inside-"+version, family, inside.Status.PodIPs[i].IP))
+	}
 
-	expect(t, "200", from, "http://alias-outside/")
-	expect(t, "200", from, "http://listed-outside/")
-	for _, name := range []string{"alias-inside", "listed-inside"} {
+	for _, name := range []string{"alias-outside", "listed-outside-v4", "listed-outside-v6"} {
+		expect(t, "200", from, "http://"+name+"/")
+	}
+	for _, name := range []string{"alias-inside", "listed-inside-v4", "listed-inside-v6"} {
 		expect(t, "403", from, "http://"+name+"/")
 	}
 	applyAll(t, allowed("listed", ns+"/caller", ns+"/default"))
 	expect(t, "200", from, "http://alias-inside/")
-	answersFrom(t, from, "http://listed-inside/", inside.Name)
+	answersFrom(t, from, "http://listed-inside-v4/", inside.Name)
+	answersFrom(t, from, "http://listed-inside-v6/", inside.Name)
 }
 
-// byHand is a Service without a selector, and where it leads.
-func byHand(name, address string) string {
+// byHand is a Service of one family without a selector, and where it leads.
+func byHand(name, family, address string) string {
 	return fmt.Sprintf(`
 ---
 apiVersion: v1
 kind: Service
 metadata: {name: %[1]s}
-spec: {ports: [{name: http, port: 80}]}
+spec: {ipFamilies: [%[2]s], ports: [{name: http, port: 80}]}
 ---
 apiVersion: discovery.k8s.io/v1
 kind: EndpointSlice
 metadata: {name: %[1]s-1, labels: {kubernetes.io/service-name: %[1]s}}
-addressType: IPv4
+addressType: %[2]s
 ports: [{name: http, port: 8080, protocol: TCP}]
-endpoints: [{addresses: [%[2]q], conditions: {ready: true}}]
-`, name, address)
+endpoints: [{addresses: [%[3]q], conditions: {ready: true}}]
+`, name, family, address)
 }
 
 // fromOutside applies what docs/kubernetes.md shows: who has no sidecar reaches a
