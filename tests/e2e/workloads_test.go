@@ -1,7 +1,9 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -193,19 +195,65 @@ func outage(t *testing.T) {
 		}
 		return nil
 	})
+	before := sent(t)
 	kube.StopAPIServer()
 	goesOn(t, buyer, url, "without an API server")
 	if err := kube.StartAPIServer(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	lostIsTold(t)
+	if after := sent(t); !maps.Equal(after, before) {
+		t.Errorf("everything was listed anew, nothing had changed, and sidecars have been sent\n%v bytes\nafter\n%v", after, before)
+	}
 	begin := time.Now()
 	kubectl(t, "delete", "traffictarget", "-n", "bookstore", "buyers")
 	expectFrom(t, buyer, "buyer", "403", url)
 	took := time.Since(begin)
-	figures.Tell(t, "an edit after both had been away was enforced %v after the API server was back", took)
-	if took > catchUp {
-		t.Errorf("an edit was enforced %v after the API server was back", took)
+	figures.Tell(t, "an edit after both had been away was enforced %v after kubectl returned", took)
+	if after := sent(t); maps.Equal(after, before) {
+		t.Errorf("an edit that was enforced was sent to nobody: %v", after)
 	}
+	if took > catchUp {
+		t.Errorf("an edit was enforced %v after kubectl returned", took)
+	}
+}
+
+// sent gives how many bytes each sidecar of the bookstore has been sent on its
+// stream, once all have what they should have.
+func sent(t *testing.T) (bytes map[string]uint64) {
+	t.Helper()
+	replica, sidecars := readyReplicas(t)[0], map[string]bool{}
+	for _, p := range meshed(t) {
+		sidecars[p.Namespace+"/"+p.Name] = true
+	}
+	await(t, "every sidecar has everything", settleTimeout, func() error {
+		s, err := meshStatus(t.Context(), replica)
+		bytes = map[string]uint64{}
+		for _, p := range s.Proxies {
+			if sidecars[p.Name.String()] && p.Settled {
+				bytes[p.Name.String()] = p.Sent
+			}
+		}
+		if err == nil && len(bytes) != len(sidecars) {
+			err = fmt.Errorf("of %v have everything: %v", sidecars, bytes)
+		}
+		return err
+	})
+	return bytes
+}
+
+// lostIsTold waits until the control plane has seen an object that changes nothing
+// for anybody, and has told what it thinks of it.
+func lostIsTold(t *testing.T) {
+	t.Helper()
+	ns := namespace(t, "lost", nil)
+	apply(t, ns, allowed("lost", "nowhere/nobody", ns+"/nobody"))
+	await(t, "an Event on it", settleTimeout, func() error {
+		if told := kubectl(t, "get", "events", "-n", ns, "-o", "name"); told == "" {
+			return errors.New("there is none")
+		}
+		return nil
+	})
 }
 
 func goesOn(t *testing.T, p corev1.Pod, url, when string) {
