@@ -69,6 +69,7 @@ var layers = []struct {
 	{"controlplane/smi", []string{"controlplane/mesh", "controlplane/apis/", "filters/"}},
 	{"controlplane/observe", []string{"controlplane/mesh", "filters/policy"}},
 	{"controlplane/observe/receive", []string{"controlplane/mesh", "controlplane/observe"}},
+	{"controlplane/metricsapi", []string{"controlplane/mesh", "controlplane/smi"}},
 	{"controlplane/suggest", []string{"controlplane/mesh", "controlplane/observe", "controlplane/smi", "filters/pattern", "filters/policy"}},
 	{"controlplane/modules", []string{"controlplane/mesh"}},
 	{"controlplane/xds", []string{"controlplane/mesh", "controlplane/observe", "filters/"}},
