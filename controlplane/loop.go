@@ -51,6 +51,8 @@ type plane struct {
 	underway atomic.Pointer[[]mesh.Problem]
 	digest   atomic.Pointer[string]
 	catalog  atomic.Pointer[catalog]
+	// metrics are what has any, as of some snapshot.
+	metrics atomic.Pointer[measuredMesh]
 	// published is true once the whole mesh was published.
 	published atomic.Bool
 }
@@ -113,6 +115,7 @@ func (p *plane) reload(ctx context.Context, changed chan<- struct{}) error {
 func (p *plane) settings(serving map[string]modules.Use) xds.Settings {
 	return xds.Settings{
 		Module: serving[ownModule.String()].Digest, LeafLifetime: p.options.LeafLifetime, Filters: p.attached(serving),
+		Scraper: p.scraper(),
 	}
 }
 
