@@ -5,6 +5,8 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/wasmesh/wasmesh/filters/identity"
 )
 
 // OwnerOf says of which workload a pod is an instance: the kind as Kubernetes spells
@@ -26,4 +28,9 @@ func OwnerOf(pod metav1.Object) (kind, name string) {
 		}
 	}
 	return KindPod, pod.GetName()
+}
+
+func ownerOf(pod metav1.Object) identity.Owner {
+	kind, name := OwnerOf(pod)
+	return identity.Owner{Kind: kind, Name: name}
 }

@@ -58,10 +58,10 @@ var layers = []struct {
 }{
 	{"filters/automaton", nil},
 	{"filters/identity", nil},
-	{"filters/traffic", nil},
+	{"filters/traffic", []string{"filters/identity"}},
 	{"filters/pattern", []string{"filters/automaton"}},
 	{"filters/policy", []string{"filters/automaton"}},
-	{"filters/config", []string{"filters/policy"}},
+	{"filters/config", []string{"filters/identity", "filters/policy"}},
 	{"filters/wasmtest", nil},
 	{"filters/", []string{"filters/"}},
 	{"controlplane/apis/", nil},

@@ -105,7 +105,7 @@ func (l ledger) addReport(name string, r tally.Report) {
 
 func (l ledger) addMetrics(metrics demo.Metrics) {
 	for _, s := range metrics {
-		e := entry{from: plain(s.Labels["source"]), to: plain(s.Labels["destination"])}
+		e := entry{from: plain(s.Peer("source")), to: plain(s.Peer("destination"))}
 		if e.from == briefName {
 			continue
 		}

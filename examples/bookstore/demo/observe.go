@@ -88,7 +88,7 @@ func (s sample) calls() map[pair]counts {
 	out := map[pair]counts{}
 	for caller, metrics := range s.metrics {
 		for _, series := range metrics {
-			p := pair{series.Labels["source"], series.Labels["destination"]}
+			p := pair{series.Peer("source"), series.Peer("destination")}
 			own := series.Name == traffic.ForbiddenScope+"_"+traffic.Forbidden && series.Labels["reason"] != ""
 			if own { // refused by the caller's own sidecar: it got nowhere
 				p.from = caller.String()
