@@ -30,7 +30,7 @@ type Writer struct {
 	// unsettled is what sidecars refuse or have not taken yet, on the objects that it
 	// was made of.
 	unsettled func(context.Context) []mesh.Problem
-	told     atomic.Pointer[pass]
+	told      atomic.Pointer[pass]
 	// complained is the failure that was told last.
 	complained string
 	// later are those of our own objects whose status could not be written, and
