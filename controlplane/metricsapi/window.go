@@ -35,9 +35,10 @@ type target struct {
 
 type point struct {
 	at time.Time
-	// started is when the sidecar began to count; zero if it does not say.
-	started time.Time
-	values  []float64
+	// uptime is how long the sidecar has been running, in whole seconds; 0 if it
+	// does not say.
+	uptime time.Duration
+	values []float64
 }
 
 // NewWindow keeps scrapes that are an interval apart for as long as said, 1,000
@@ -62,10 +63,7 @@ func (w *Window) Add(of Peer, s Scrape, at time.Time) {
 	if n := len(t.points); n > 0 && !at.After(t.points[n-1].at) {
 		return // the clock was set back: nothing can be compared with what was before
 	}
-	p := point{at: at, values: make([]float64, len(t.places), len(s.values)+len(t.places))}
-	if s.Uptime > 0 {
-		p.started = at.Add(-s.Uptime)
-	}
+	p := point{at: at, uptime: s.Uptime, values: make([]float64, len(t.places), len(s.values)+len(t.places))}
 	t.broke = ""
 	for k, v := range s.values {
 		place, known := t.places[k]
@@ -168,7 +166,7 @@ func (t *target) begin(window time.Duration, now time.Time, interval time.Durati
 	if first.at.Sub(from) <= interval/2 {
 		return begin, false, ""
 	}
-	if !first.started.IsZero() && !first.started.Before(from) {
+	if first.uptime > 0 && first.at.Sub(from) >= first.uptime {
 		return begin, true, ""
 	}
 	return begin, false, fmt.Sprintf("has been read for %v only", last.at.Sub(first.at).Round(time.Second))
@@ -189,11 +187,17 @@ func (t *target) increase(place, begin int, whole bool) float64 {
 	}
 	for i := begin + 1; i < len(t.points); i++ {
 		before, now := t.points[i-1], t.points[i]
-		if value(now) < value(before) || !now.started.IsZero() && now.started.After(before.at) {
+		if value(now) < value(before) || now.startedAfter(before) {
 			total += value(now)
 			continue
 		}
 		total += value(now) - value(before)
 	}
 	return total
+}
+
+// startedAfter reports whether the sidecar started after an earlier scrape, for
+// certain: the seconds of its uptime are whole ones.
+func (p point) startedAfter(before point) bool {
+	return p.uptime > 0 && (p.uptime < before.uptime || p.uptime+time.Second <= p.at.Sub(before.at))
 }

@@ -34,10 +34,11 @@ func (b *builder) scrape() {
 	manager.UpgradeConfigs = nil
 	manager.HttpFilters = []*hcmv3.HttpFilter{routerFilter()}
 	manager.RouteSpecifier = &hcmv3.HttpConnectionManager_RouteConfig{RouteConfig: scrapeRoute()}
+	// It has no direction: a sidecar with an inbound listener is not ready before the
+	// policy runs, and here no policy is asked.
 	listener := &listenerv3.Listener{
-		Name:             scrapeName,
-		TrafficDirection: corev3.TrafficDirection_INBOUND,
-		EnableReusePort:  wrapperspb.Bool(false),
+		Name:            scrapeName,
+		EnableReusePort: wrapperspb.Bool(false),
 		FilterChains: []*listenerv3.FilterChain{{
 			Name: "mesh",
 			TransportSocket: downstreamOf(&matcherv3.StringMatcher{

@@ -2,6 +2,7 @@ package api
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -114,10 +115,11 @@ func group() metav1.APIGroup {
 	}
 }
 
-// resourceList names all kinds, every one as TrafficMetrics (smi-rules 82).
+// resourceList names all kinds, every one as TrafficMetrics (smi-rules 82). For kubectl
+// get, a kind stands for one resource, that which comes last: deployments.
 func resourceList() metav1.APIResourceList {
 	list := metav1.APIResourceList{TypeMeta: metav1.TypeMeta{Kind: "APIResourceList", APIVersion: "v1"}, GroupVersion: groupVersion}
-	for _, k := range metricsapi.Kinds() {
+	for _, k := range slices.Backward(metricsapi.Kinds()) {
 		list.APIResources = append(list.APIResources, metav1.APIResource{
 			Name: k.Resource, SingularName: strings.ToLower(k.Name), Namespaced: k.Namespaced, Kind: "TrafficMetrics", Verbs: metav1.Verbs{"get", "list"},
 		})

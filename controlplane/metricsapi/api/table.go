@@ -17,6 +17,7 @@ func tableOf(items []metricsapi.TrafficMetrics, include metav1.IncludeObjectPoli
 		table.ColumnDefinitions = append(table.ColumnDefinitions, metav1.TableColumnDefinition{Name: name, Type: kind, Format: format, Description: what})
 	}
 	column("Name", "string", "name", "What the figures are of.")
+	column("Kind", "string", "", "The kind of that.")
 	column("Peer", "string", "", "The other side of an edge, or the backend of a split, with its weight.")
 	column("Success", "string", "", "Share of the requests with an answer below 500.")
 	column("RPS", "string", "", "Requests per second.")
@@ -65,7 +66,7 @@ func cells(item metricsapi.TrafficMetrics) []any {
 		note = "partial"
 	}
 	return []any{
-		item.Name, peerOf(item), success, fmt.Sprintf("%.2f", all/item.Window.Seconds()),
+		item.Name, item.Resource.Kind, peerOf(item), success, fmt.Sprintf("%.2f", all/item.Window.Seconds()),
 		latency("p50_response_latency"), latency("p90_response_latency"), latency("p99_response_latency"), item.Window.Duration.String(), note,
 	}
 }

@@ -224,7 +224,7 @@ func reason(err error) error {
 		err = of.Err
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
-		return fmt.Errorf("its sidecar did not answer within %v", longestScrape)
+		return errors.New("its sidecar did not answer in time")
 	}
 	return err
 }
