@@ -33,9 +33,9 @@ func TestMesh(t *testing.T) {
 		run  func(*testing.T)
 	}{
 		{"bookstore", startBookstore},
-		{"metrics API", metricsAPI},
 		{"startup", startup},
 		{"access", access},
+		{"metrics API", metricsAPI},
 		{"around the proxy", aroundTheProxy},
 		{"excluded port", excludedPort},
 		{"replicas", replicas},
@@ -70,7 +70,7 @@ func TestMesh(t *testing.T) {
 
 func install(t *testing.T) {
 	out, err := kube.Helm(t.Context(), "install", "wasmesh", chart, "--namespace", system, "--create-namespace", "--wait", "--timeout", "90s",
-		"--set", "metricsAPI.enabled=true", "--set", "metricsAPI.scrapeInterval=2s")
+		"--set", "metricsAPI.enabled=true", "--set", "metricsAPI.scrapeInterval="+scrapeInterval.String())
 	if err != nil {
 		describe(t.Context(), t, system)
 		t.Fatalf("%v\n%s", err, out)

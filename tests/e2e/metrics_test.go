@@ -23,6 +23,7 @@ import (
 const (
 	metricsVersion = "metrics.smi-spec.io/v1alpha1"
 	metricsBase    = "/apis/" + metricsVersion
+	scrapeInterval = 2 * time.Second
 )
 
 // metricsAPI is asked as people, scripts and clients do: through the API server,
@@ -37,6 +38,7 @@ func metricsAPI(t *testing.T) {
 	})
 	t.Run("discovery", metricsDiscovery)
 	t.Run("figures", metricsFigures)
+	t.Run("traffic", metricsTraffic)
 	t.Run("tables", metricsTables)
 	t.Run("errors", metricsErrors)
 	t.Run("who may ask", metricsRights)
@@ -93,6 +95,54 @@ func asked(t *testing.T, path string, into any) error {
 		return err
 	}
 	return json.Unmarshal(text, into)
+}
+
+// metricsTraffic: who called whom, and how often, is what the callers and the
+// applications say, by Deployments, whichever pods they have.
+func metricsTraffic(t *testing.T) {
+	const calls = 60
+	ns := namespace(t, "metered", inMesh)
+	applyAll(t, allowed("server", ns+"/caller", ns+"/default"))
+	apply(t, ns, caller+"---"+server)
+	ready(t, ns, "server", 2)
+	from := ready(t, ns, "caller", 1)[0]
+	counted := func() (n int64, err error) {
+		var edges metrics.TrafficMetricsList
+		if err := asked(t, "/namespaces/"+ns+"/deployments/server/edges?t=5m", &edges); err != nil {
+			return 0, err
+		}
+		for _, e := range edges.Items {
+			r := e.Edge.Resource
+			if r == nil || e.Edge.Direction != metrics.From || r.Namespace != ns || r.Name != from.Name || r.Kind != "Pod" {
+				return 0, fmt.Errorf("an edge %+v", e.Edge)
+			}
+			n += e.Get("success_count").Value.Value()
+		}
+		return n, nil
+	}
+	// Counters that are read for the first time may have risen before: only what is
+	// read after them is traffic of the window.
+	await(t, "the sidecars are read", settleTimeout, func() error {
+		expect(t, "200", from, "http://server/")
+		if n, err := counted(); err != nil || n == 0 {
+			return fmt.Errorf("%d requests are counted: %w", n, err)
+		}
+		return nil
+	})
+	time.Sleep(2 * scrapeInterval)
+	before, err := counted()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if answers := call(t.Context(), from, "app", "-count", fmt.Sprint(calls), "http://server/"); strings.Count(answers, `"pod":"server-`) != calls {
+		t.Fatalf("%d calls were answered: %s", calls, answers)
+	}
+	await(t, "the API counts what the applications answered", settleTimeout, func() error {
+		if now, err := counted(); err != nil || now-before != calls {
+			return fmt.Errorf("%d requests after %d, while %d were answered: %w", now, before, calls, err)
+		}
+		return nil
+	})
 }
 
 func metricsFigures(t *testing.T) {
