@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"time"
 
 	"github.com/wasmesh/wasmesh/controlplane/mesh"
 	"github.com/wasmesh/wasmesh/controlplane/modules"
@@ -56,6 +57,46 @@ func (p *plane) filterCandidate(f mesh.Filter) candidate {
 		c.Use, c.wasm = modules.Use{Digest: found.digest, Configuration: []byte(f.Configuration)}, found.wasm
 	}
 	return c
+}
+
+// place is the snapshot that proxies are given: without the places of filters that
+// have to wait for their module.
+func (p *plane) place(s *mesh.Snapshot, wanted []candidate, again chan<- struct{}) *mesh.Snapshot {
+	wishes, filters := map[mesh.Object]modules.Wanted{}, []modules.Wanted{}
+	for _, c := range wanted {
+		if c.Object != ownModule {
+			wishes[c.Object], filters = c.Wanted, append(filters, c.Wanted)
+		}
+	}
+	next, waiting, later := p.places.Next(s, func(filter mesh.Name) modules.Outlook {
+		if w, ok := wishes[filterObject(filter)]; ok {
+			return p.modules.book.Outlook(w)
+		}
+		return modules.Unusable
+	}, time.Now())
+	p.places = next
+	if later > 0 {
+		time.AfterFunc(later, func() { signal(again) })
+	}
+	underway := append(p.modules.book.Underway(filters), fetching(waiting)...)
+	p.underway.Store(&underway)
+	return modules.Without(s, waiting)
+}
+
+// fetching tells of filters whose module sidecars are given time to fetch.
+func fetching(waiting map[modules.Place]bool) []mesh.Problem {
+	workloads := map[mesh.Name]int{}
+	for place := range waiting {
+		workloads[place.Filter]++
+	}
+	var out []mesh.Problem
+	for filter, n := range workloads {
+		out = append(out, mesh.Problem{
+			Object: filterObject(filter), Effect: mesh.Pending,
+			Cause: mesh.Counted(n, "workload goes", "workloads go") + " on without it until the sidecar had time to fetch its module.",
+		})
+	}
+	return out
 }
 
 // filtersOf are the filters that stand somewhere and name a module, each once,

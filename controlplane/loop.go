@@ -27,6 +27,8 @@ type plane struct {
 	// secret keeps the authority's root in a cluster.
 	secret  *secret.Store
 	modules *keeper
+	// places are where filters stand that sidecars were given.
+	places modules.Places
 	// images are where users' filters come from.
 	images *images
 	server *serve.Server
@@ -45,6 +47,8 @@ type plane struct {
 	// objects are those last read, whatever is wrong with them.
 	objects  atomic.Pointer[smi.Objects]
 	problems atomic.Pointer[[]mesh.Problem]
+	// underway is what becomes of filters that have no effect yet.
+	underway atomic.Pointer[[]mesh.Problem]
 	digest   atomic.Pointer[string]
 	catalog  atomic.Pointer[catalog]
 	// metrics are what has any, as of some snapshot.
@@ -98,7 +102,7 @@ func (p *plane) reload(ctx context.Context, changed chan<- struct{}) error {
 	p.digest.Store(&digest)
 	p.tell(problems)
 	p.list(snapshot, p.modules.book)
-	if err := p.server.Publish(ctx, snapshot, settings); err != nil {
+	if err := p.server.Publish(ctx, p.place(snapshot, wanted, changed), settings); err != nil {
 		return nil // only ctx ends it
 	}
 	p.published.Store(true)

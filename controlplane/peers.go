@@ -25,10 +25,10 @@ import (
 const (
 	// peersService is the Service whose endpoints are the replicas.
 	peersService = "wasmesh-controlplane"
-	// proxiesPath tells the proxies of one replica, refusingPath those of them that
-	// refuse something.
-	proxiesPath  = "/v1/proxies"
-	refusingPath = "/v1/proxies/refusing"
+	// proxiesPath tells the proxies of one replica, unsettledPath those of them that
+	// refuse something, or have not taken a user's filter yet.
+	proxiesPath   = "/v1/proxies"
+	unsettledPath = "/v1/proxies/refusing" // what the build before calls it
 	// peerTimeout bounds a question: who waits for the answer has others.
 	peerTimeout = time.Second
 	// maxPeers are connections at a time; of those that say nothing the oldest goes.
@@ -45,7 +45,7 @@ type peers struct {
 	client *http.Client
 
 	mu sync.Mutex
-	// told are the last answers about refusals, by replica.
+	// told are the last answers about unsettled proxies, by replica.
 	told map[string][]serve.Proxy
 }
 
@@ -86,7 +86,7 @@ func (p *plane) servePeers(ctx context.Context, l net.Listener) error {
 		p.tellJSON(w, append([]serve.Proxy{}, proxies...))
 	}
 	mux.HandleFunc("GET "+proxiesPath, func(w http.ResponseWriter, r *http.Request) { tell(w, r, p.server.Proxies()) })
-	mux.HandleFunc("GET "+refusingPath, func(w http.ResponseWriter, r *http.Request) { tell(w, r, refusing(p.server.Proxies())) })
+	mux.HandleFunc("GET "+unsettledPath, func(w http.ResponseWriter, r *http.Request) { tell(w, r, unsettled(p.server.Proxies())) })
 	s := &http.Server{
 		Handler: mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 5 * time.Second, WriteTimeout: 10 * time.Second,
 		MaxHeaderBytes: 8 << 10, ErrorLog: door.Failures(p.options.Log, "peers: a connection failed"), ConnContext: door.Remember,
@@ -101,9 +101,9 @@ func (p *plane) servePeers(ctx context.Context, l net.Listener) error {
 	return nil
 }
 
-func refusing(proxies []serve.Proxy) (out []serve.Proxy) {
+func unsettled(proxies []serve.Proxy) (out []serve.Proxy) {
 	for _, p := range proxies {
-		if len(p.Refusals) > 0 {
+		if len(p.Refusals) > 0 || len(awaited(p)) > 0 {
 			out = append(out, p)
 		}
 	}
@@ -201,12 +201,13 @@ func (s *peers) proxies(ctx context.Context) ([]serve.Proxy, []status.Replica) {
 	return all, replicas
 }
 
-// refusing are the proxies of all replicas that refuse something, sorted by name.
+// unsettled are the proxies of all replicas that refuse something, or have not
+// taken a user's filter yet, sorted by name.
 // A replica that does not answer has not changed what it said: nothing is solved
 // by that.
-func (s *peers) refusing(ctx context.Context) []serve.Proxy {
-	all, told := refusing(s.plane.server.Proxies()), map[string][]serve.Proxy{}
-	answers := s.ask(ctx, refusingPath)
+func (s *peers) unsettled(ctx context.Context) []serve.Proxy {
+	all, told := unsettled(s.plane.server.Proxies()), map[string][]serve.Proxy{}
+	answers := s.ask(ctx, unsettledPath)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, a := range answers {

@@ -76,7 +76,7 @@ func TestStatusIsThatOfAllReplicas(t *testing.T) {
 // What another replica's sidecar refuses is refused until that replica says
 // otherwise, or is gone.
 func TestARefusalOutlivesASilentReplica(t *testing.T) {
-	said := replies{"10.0.0.2:15016" + refusingPath: `[{"Name":{"Namespace":"shop","Name":"a"},"Refusals":[{"Type":"x"}]}]`}
+	said := replies{"10.0.0.2:15016" + unsettledPath: `[{"Name":{"Namespace":"shop","Name":"a"},"Refusals":[{"Type":"x"}]}]`}
 	p := planeOf(said)
 	for _, step := range []struct {
 		what string
@@ -85,12 +85,12 @@ func TestARefusalOutlivesASilentReplica(t *testing.T) {
 	}{
 		{"told", func() {}, 1},
 		{"silent", func() { clear(said) }, 1},
-		{"solved", func() { said["10.0.0.2:15016"+refusingPath] = `[]` }, 0},
-		{"told again", func() { said["10.0.0.2:15016"+refusingPath] = `[{"Name":{"Namespace":"shop","Name":"a"}}]` }, 1},
+		{"solved", func() { said["10.0.0.2:15016"+unsettledPath] = `[]` }, 0},
+		{"told again", func() { said["10.0.0.2:15016"+unsettledPath] = `[{"Name":{"Namespace":"shop","Name":"a"}}]` }, 1},
 		{"gone", func() { p.objects.Store(&smi.Objects{}) }, 0},
 	} {
 		step.do()
-		if got := p.peers.refusing(t.Context()); len(got) != step.want {
+		if got := p.peers.unsettled(t.Context()); len(got) != step.want {
 			t.Errorf("%s: %+v", step.what, got)
 		}
 	}

@@ -2,6 +2,8 @@ package controlplane
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/wasmesh/wasmesh/controlplane/mesh"
@@ -38,6 +40,41 @@ func refused(s *mesh.Snapshot, proxies []serve.Proxy) []mesh.Problem {
 		})
 	}
 	return out
+}
+
+// pending tells of users' filters that sidecars were given and have not taken yet.
+func pending(proxies []serve.Proxy) []mesh.Problem {
+	by := map[mesh.Name][]mesh.Name{}
+	for _, proxy := range proxies {
+		for _, filter := range awaited(proxy) {
+			by[filter] = append(by[filter], proxy.Name)
+		}
+	}
+	var out []mesh.Problem
+	for _, filter := range slices.SortedFunc(maps.Keys(by), mesh.Name.Compare) {
+		out = append(out, mesh.Problem{
+			Object: filterObject(filter), Effect: mesh.Pending,
+			Cause: fmt.Sprintf("it was not taken yet by %s, %s first.", mesh.Counted(len(by[filter]), "sidecar", "sidecars"), by[filter][0]),
+		})
+	}
+	return out
+}
+
+// awaited are the users' filters that a proxy was given and has neither taken nor
+// refused.
+func awaited(proxy serve.Proxy) (filters []mesh.Name) {
+	refuses := func(resource string) bool {
+		return slices.ContainsFunc(proxy.Refusals, func(r serve.Refusal) bool {
+			return r.Type == xds.FilterType && slices.Contains(r.Resources, resource)
+		})
+	}
+	for _, r := range proxy.Waiting {
+		name, attached := strings.CutPrefix(r.Name, xds.AttachedPrefix)
+		if filter, ok := mesh.ParseName(name); ok && attached && r.Type == xds.FilterType && !refuses(r.Name) {
+			filters = append(filters, filter)
+		}
+	}
+	return filters
 }
 
 // complaint is one cause to refuse what was made of one object.

@@ -3,6 +3,7 @@ package controlplane
 import (
 	"context"
 	"net/http"
+	"slices"
 
 	"github.com/wasmesh/wasmesh/controlplane/files"
 	"github.com/wasmesh/wasmesh/controlplane/kube"
@@ -49,7 +50,7 @@ func (p *plane) open() error {
 	}
 	p.clients, p.cluster = clients, kube.NewSource(clients, p.options.Log)
 	p.source = p.cluster
-	p.writer = kube.NewWriter(p.cluster, p.options.Kubernetes.Replica, p.refused, p.options.Log)
+	p.writer = kube.NewWriter(p.cluster, p.options.Kubernetes.Replica, p.unsettled, p.options.Log)
 	return nil
 }
 
@@ -61,14 +62,15 @@ func (p *plane) lead(ctx context.Context) error {
 	return kube.Lead(ctx, p.clients, *p.options.Kubernetes, tasks...)
 }
 
-// refused are the refusals of sidecars, whichever replica serves them, on the
-// objects.
-func (p *plane) refused(ctx context.Context) []mesh.Problem {
-	s := p.snapshot.Load()
-	if s == nil {
+// unsettled is what sidecars refuse or have not taken yet, whichever replica serves
+// them, on the objects that it was made of.
+func (p *plane) unsettled(ctx context.Context) []mesh.Problem {
+	s, underway := p.snapshot.Load(), p.underway.Load()
+	if s == nil || underway == nil {
 		return nil
 	}
-	return refused(s, p.peers.refusing(ctx))
+	proxies := p.peers.unsettled(ctx)
+	return slices.Concat(refused(s, proxies), pending(proxies), *underway)
 }
 
 // healthHandler answers probes. Ready means that the whole mesh was published

@@ -8,6 +8,7 @@ import (
 	"net/http"
 
 	"github.com/wasmesh/wasmesh/controlplane/admission"
+	"github.com/wasmesh/wasmesh/controlplane/review"
 	"github.com/wasmesh/wasmesh/controlplane/smi"
 	"github.com/wasmesh/wasmesh/controlplane/webhookcert"
 )
@@ -44,11 +45,13 @@ func (p *plane) validate(ctx context.Context, l net.Listener) error {
 			return *objects, true
 		}})
 	server.TLSConfig = keeper.TLS()
-	stop := context.AfterFunc(ctx, func() { server.Close() })
-	defer stop()
-	go keeper.Run(ctx)
+	keeping, stopKeeping := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopKeeping()
+	go keeper.Run(keeping)
+	finished := make(chan error, 1)
+	context.AfterFunc(ctx, func() { finished <- review.Finish(server) })
 	if err := server.ServeTLS(l, "", ""); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("webhook %s: %w", l.Addr(), err)
 	}
-	return nil
+	return <-finished
 }

@@ -27,9 +27,10 @@ type Writer struct {
 	source  *Source
 	replica string
 	log     *slog.Logger
-	// refusals are what sidecars do not take, by the object that it was made of.
-	refusals func(context.Context) []mesh.Problem
-	told     atomic.Pointer[pass]
+	// unsettled is what sidecars refuse or have not taken yet, on the objects that it
+	// was made of.
+	unsettled func(context.Context) []mesh.Problem
+	told      atomic.Pointer[pass]
 	// complained is the failure that was told last.
 	complained string
 	// later are those of our own objects whose status could not be written, and
@@ -44,10 +45,10 @@ type pass struct {
 	generations map[mesh.Object]int64
 }
 
-// NewWriter returns a writer that knows of no problems yet. refusals may be asked
+// NewWriter returns a writer that knows of no problems yet. unsettled may be asked
 // at any time.
-func NewWriter(s *Source, replica string, refusals func(context.Context) []mesh.Problem, log *slog.Logger) *Writer {
-	return &Writer{source: s, replica: replica, refusals: refusals, log: log, later: map[mesh.Object]time.Time{}}
+func NewWriter(s *Source, replica string, unsettled func(context.Context) []mesh.Problem, log *slog.Logger) *Writer {
+	return &Writer{source: s, replica: replica, unsettled: unsettled, log: log, later: map[mesh.Object]time.Time{}}
 }
 
 // Tell makes these the problems of the objects as they were in the last Reload.
@@ -75,7 +76,7 @@ func (w *Writer) Run(ctx context.Context) {
 // write brings what is told up to what is, as far as the budget reaches. What
 // fails is tried again.
 func (w *Writer) write(ctx context.Context, now time.Time, book *report.Book, p *pass) {
-	notes := report.Notes(append(append([]mesh.Problem(nil), p.problems...), w.refusals(ctx)...))
+	notes := report.Notes(append(append([]mesh.Problem(nil), p.problems...), w.unsettled(ctx)...))
 	ours, others := map[mesh.Object][]report.Note{}, []report.Note{}
 	for _, n := range notes {
 		if _, own := p.generations[n.Object]; own {

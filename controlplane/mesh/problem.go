@@ -27,6 +27,8 @@ const (
 	// Refused: the object is used, but a sidecar does not take what was made of it
 	// and goes on with what it had.
 	Refused Effect = "refused"
+	// Pending: the object is used, and what was made of it is on its way.
+	Pending Effect = "pending"
 )
 
 // Problem is something wrong with one object, told to whoever wrote it. It is

@@ -6,6 +6,7 @@
 package review
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -28,6 +29,9 @@ const (
 	Most = 4 << 20
 	// AskTimeout is when the API server gives up, and so ends what does not arrive.
 	AskTimeout = 5 * time.Second
+	// leave is how long questions still come after a server is to end, until every
+	// API server knows that it goes.
+	leave = 3 * time.Second
 	// maxArriving are the bodies that arrive at a time; one more closes the one that
 	// has taken longest. An honest one needs milliseconds.
 	maxArriving = 16
@@ -200,4 +204,13 @@ func Server(handler http.Handler, log *slog.Logger) *http.Server {
 		MaxHeaderBytes:    64 << 10,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
+}
+
+// Finish ends a server once nobody asks it any more, and what is open then has been
+// answered.
+func Finish(s *http.Server) error {
+	time.Sleep(leave)
+	ctx, cancel := context.WithTimeout(context.Background(), AskTimeout)
+	defer cancel()
+	return s.Shutdown(ctx)
 }

@@ -167,3 +167,42 @@ func TestMemory(t *testing.T) {
 		t.Errorf("%d bytes for a question of %d", used, len(bomb))
 	}
 }
+
+// TestFinish: a server that is to end answers who asks in time, and who has asked.
+func TestFinish(t *testing.T) {
+	asked := make(chan struct{})
+	slow := func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/slow" {
+			close(asked)
+			time.Sleep(leave + time.Second)
+		}
+	}
+	server := httptest.NewServer(http.HandlerFunc(slow))
+	answered := make(chan error, 1)
+	go func() { answered <- get(server.URL + "/slow") }()
+	<-asked
+	finished := make(chan error, 1)
+	go func() { finished <- Finish(server.Config) }()
+	time.Sleep(leave / 2)
+	if err := get(server.URL); err != nil {
+		t.Errorf("who asks in time: %v", err)
+	}
+	if err := <-answered; err != nil {
+		t.Errorf("who had asked: %v", err)
+	}
+	if err := <-finished; err != nil {
+		t.Error(err)
+	}
+	if get(server.URL) == nil {
+		t.Error("it answers after its end")
+	}
+}
+
+func get(url string) error {
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	answer, err := client.Get(url)
+	if err != nil {
+		return err
+	}
+	return answer.Body.Close()
+}

@@ -23,14 +23,6 @@ const (
 	configuration = "wasmesh-injector"
 )
 
-const (
-	// leave is how long questions still come after the end was asked for, until
-	// everybody knows that this replica goes.
-	leave = 3 * time.Second
-	// finish bounds those that are open then.
-	finish = review.AskTimeout
-)
-
 // Options are what an injector is started with.
 type Options struct {
 	Client kubernetes.Interface
@@ -83,10 +75,7 @@ func Run(ctx context.Context, o Options) error {
 		return errors.Join(err, server.Close())
 	case <-ctx.Done():
 	}
-	time.Sleep(leave)
-	finishing, cancel := context.WithTimeout(context.WithoutCancel(ctx), finish)
-	defer cancel()
-	return server.Shutdown(finishing)
+	return review.Finish(server)
 }
 
 // healthServer tells the kubelet, and shows the counters. A replica that is told

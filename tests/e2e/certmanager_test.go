@@ -135,6 +135,22 @@ func adopt(t *testing.T, ns string) {
 	}
 }
 
+// fromTheFirstDay: a mesh that is installed with an intermediate never has a root of
+// its own.
+func fromTheFirstDay(t *testing.T, ns string) {
+	uninstall(t)
+	helm(t, "install", "wasmesh", chart, "--set", "mesh.authoritySecret=authority", "--set", "mesh.leafLifetime="+leafLife.String())
+	kubectl(t, "delete", "pod", "--all", "-n", ns)
+	apply(t, ns, callers(ns)) // policies went with their kinds
+	client := ready(t, ns, "client", 1)
+	shownBy(t, append(ready(t, ns, "server", 2), client...))
+	expect(t, "200", client[0], "http://server/")
+	own, err := kube.Client.CoreV1().Secrets(system).Get(t.Context(), "wasmesh-ca", metav1.GetOptions{})
+	if err != nil || len(own.Data) > 0 {
+		t.Errorf("the mesh has made an authority of its own: %d entries, %v", len(own.Data), err)
+	}
+}
+
 // pemFile is a file of the certificates of authorities.
 func pemFile(t *testing.T, all ...authority) string {
 	t.Helper()

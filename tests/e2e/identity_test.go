@@ -38,6 +38,7 @@ func TestIdentity(t *testing.T) {
 	admissions.stopAfter(t, 3)
 	t.Run("cert-manager", func(t *testing.T) { adopt(t, ns) })
 	calls.stop(t)
+	t.Run("cert-manager from the first day", func(t *testing.T) { fromTheFirstDay(t, ns) })
 }
 
 // helm installs or upgrades the mesh, and waits until it is there.

@@ -24,10 +24,9 @@ metadata: {name: picky, namespace: bookstore}
 spec: {selector: {serviceAccount: bookstore}, module: {sha256: %s}, config: %q, onFailure: Deny}
 `, digest, config))
 	}
+	calls := startCalls(t, one(t, "bookbuyer"), "buyer", store+"/books-bought")
 	filter("fine")
 	running(t, digest)
-	url := store + "/books-bought"
-	calls := startCalls(t, one(t, "bookbuyer"), "buyer", url)
 	began := time.Now()
 	filter("refuse")
 	said := condition(t, "False", "Refused", "2 sidecars")

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"strings"
+	"time"
 
 	"github.com/wasmesh/wasmesh/controlplane/mesh"
 	"github.com/wasmesh/wasmesh/filters/policy"
@@ -27,16 +28,11 @@ func (e *envoy) refusedByOwn(ctx context.Context, c call, before map[string]uint
 	if before == nil || answer == reject {
 		return false, nil
 	}
-	after, err := e.ownRefusals(ctx, c)
-	if err != nil {
-		return false, err
-	}
 	port, _ := c.service.Port(c.request.port)
 	standing := e.scope.Reach(c.caller.ServiceAccount, c.service.Name, port)
 	series := traffic.ForbiddenScope + "." + traffic.Forbidden + ".destination." + fmt.Sprintf("%s:%d", c.service.Name, port.Port) + ".reason."
 	// A connection to another port, from before, may be counted just now.
 	elsewhere := func(name string, _ uint64) bool { return !strings.HasPrefix(name, series) }
-	maps.DeleteFunc(after, elsewhere)
 	expected := maps.Clone(before)
 	maps.DeleteFunc(expected, elsewhere)
 	switch {
@@ -44,6 +40,17 @@ func (e *envoy) refusedByOwn(ctx context.Context, c call, before map[string]uint
 		expected[series+string(standing.Reason)]++
 	case answer == deny && !port.Protocol.Opaque(): // the destination's answer passed through it
 		expected[series]++
+	}
+	after, err := e.ownRefusals(ctx, c)
+	// A caller may hear of the end of its connection before it is counted.
+	for end := time.Now().Add(time.Second); err == nil && time.Now().Before(end); after, err = e.ownRefusals(ctx, c) {
+		maps.DeleteFunc(after, elsewhere)
+		if maps.Equal(after, expected) {
+			break
+		}
+	}
+	if err != nil {
+		return false, err
 	}
 	if !maps.Equal(after, expected) {
 		return false, fmt.Errorf("the answer is %s, and the counters of the caller's sidecar went from %v to %v, want %v", answer, before, after, expected)

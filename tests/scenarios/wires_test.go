@@ -45,9 +45,10 @@ func over(conn net.Conn, c call, id string) (outcome, error) {
 	return "", fmt.Errorf("the answer is %d", status)
 }
 
-// ended says errShut for what a closed connection looks like.
+// ended says errShut for what a closed connection looks like. An alert of TLS, which
+// may come first, is less than a frame of HTTP/2.
 func ended(err error) error {
-	if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) {
 		return fmt.Errorf("%w: %w", errShut, err)
 	}
 	return fmt.Errorf("no answer: %w", err)

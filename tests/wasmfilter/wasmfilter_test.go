@@ -37,7 +37,7 @@ func TestWasmFilter(t *testing.T) {
 	s.always(answer{200, `["gold"]`}, reports, "/premium", "x-plan", "gold")
 
 	image := s.push(s.registry+"/filters/plans:1", s.wasm)
-	s.write("filter.yaml", manifest("plans", image, acme, ""))
+	s.attach(func() { s.write("filter.yaml", manifest("plans", image, acme, "")) })
 	s.answers(answer{400, ""}, reports, "/summary")
 	s.noProblems()
 	s.filtered()
@@ -68,6 +68,28 @@ func TestWasmFilter(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.answers(answer{200, "[]"}, reports, "/summary")
+}
+
+// attach asks all the time what passes with the filter and without it, until the
+// filter that write attaches has answered. It is not the place of the filter that
+// refuses anything before.
+func (s *shop) attach(write func()) {
+	s.t.Helper()
+	without, with := answer{200, "[]"}, answer{200, `["gold"]`}
+	end, asked := time.Now().Add(applyTimeout), 0
+	for write(); ; asked++ {
+		got, err := ask(s.t.Context(), reports, "/summary", "x-tenant", "acme")
+		if err == nil && got == with {
+			break
+		}
+		if err != nil || got != without || time.Now().After(end) {
+			s.t.Fatalf("request %d after the filter was written: %+v, %v", asked, got, err)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	if asked == 0 {
+		s.t.Error("the filter ran before anything was asked")
+	}
 }
 
 // filtered asserts that one service has the filter and the other has not.

@@ -71,7 +71,7 @@ func compare(a, b Note) int {
 }
 
 func gravity(e mesh.Effect) int {
-	return slices.Index([]mesh.Effect{mesh.Broken, mesh.Refused, mesh.Inert, mesh.Warning}, e)
+	return slices.Index([]mesh.Effect{mesh.Broken, mesh.Refused, mesh.Pending, mesh.Inert, mesh.Warning}, e)
 }
 
 func text(p mesh.Problem) string {
@@ -95,6 +95,8 @@ func Reason(e mesh.Effect) string {
 		return "NoEffect"
 	case mesh.Refused:
 		return "Refused"
+	case mesh.Pending:
+		return "Pending"
 	default:
 		return "Questionable"
 	}

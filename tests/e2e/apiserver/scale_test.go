@@ -2,7 +2,6 @@ package apiserver
 
 import (
 	"context"
-	"flag"
 	"fmt"
 	"os/exec"
 	"strings"
@@ -20,8 +19,6 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/client-go/util/workqueue"
 )
-
-var pods = flag.Int("pods", 1000, "how many pods TestScale has")
 
 // perService is how many pods stand behind one Service, each with an account and
 // a target of its own.
@@ -156,24 +153,28 @@ func (c crowd) patch(pace time.Duration, d time.Duration, edit func(i int) strin
 	return n
 }
 
-// cpu is what a process has used, rss what it holds in MiB.
-
 // TestScale prints what a control plane costs that watches many pods, none of
-// which is connected. More pods: -args -pods 5000.
+// which is connected.
 func TestScale(t *testing.T) {
+	for _, pods := range []int{1000, 5000} {
+		t.Run(fmt.Sprint(pods), func(t *testing.T) { scale(t, pods) })
+	}
+}
+
+func scale(t *testing.T, pods int) {
 	s := start(t)
 	s.roles()
 	s.apply(definitions())
 	s.kubectl("", "wait", "--for=condition=Established", "crd", "--all")
 	s.apply(bookstore)
-	c := s.crowd(t, *pods)
+	c := s.crowd(t, pods)
 	c.services()
 	c.run()
 	c.targets(s)
 	r := s.replica(program(t), "one", "127.188.0.4")
 	begin := time.Now()
 	eventually(t, 60*time.Second, "the replica is ready", func() bool { return r.is("/ready") })
-	figures.Tell(t, "%d pods, %d services: ready %v after its start, with %v of CPU; %d MiB, %d at most", *pods, *pods/perService,
+	figures.Tell(t, "%d pods, %d services: ready %v after its start, with %v of CPU; %d MiB, %d at most", pods, pods/perService,
 		time.Since(begin).Round(time.Millisecond), cpu(t, r.cmd), rss(t, r.cmd, usage.Resident), rss(t, r.cmd, usage.Peak))
 	time.Sleep(window) // conditions, events and roots are written
 	measure := func(what string, do func() int) float64 {
@@ -201,6 +202,7 @@ func TestScale(t *testing.T) {
 	}
 }
 
+// cpu is what a process has used.
 func cpu(t *testing.T, cmd *exec.Cmd) time.Duration {
 	t.Helper()
 	used, err := usage.CPU(cmd.Process.Pid)
@@ -210,7 +212,7 @@ func cpu(t *testing.T, cmd *exec.Cmd) time.Duration {
 	return used
 }
 
-// rss is in MiB.
+// rss is what a process holds, in MiB.
 func rss(t *testing.T, cmd *exec.Cmd, field string) int {
 	t.Helper()
 	held, err := usage.Memory(cmd.Process.Pid, field)
