@@ -2,7 +2,6 @@ package metricsapi
 
 import (
 	"math"
-	"path"
 	"time"
 
 	metrics "github.com/servicemeshinterface/smi-sdk-go/pkg/apis/metrics/v1alpha1"
@@ -72,7 +71,6 @@ func EdgeList(q Question, t Traffic, o Object) TrafficMetricsList {
 	list := newList(q)
 	for _, e := range t.Edges(o) {
 		item := newItem(q, t, o, e.Measure)
-		item.SelfLink = path.Join(item.SelfLink, "edges")
 		item.Edge = &metrics.Edge{Direction: metrics.From, Resource: reference(e.Peer)}
 		if e.Out {
 			item.Edge.Direction = metrics.To
@@ -96,13 +94,15 @@ func reference(p Peer) *corev1.ObjectReference {
 
 func newItem(q Question, t Traffic, o Object, m Measure) TrafficMetrics {
 	at := metav1.NewTime(t.At)
-	item := TrafficMetrics{TrafficMetrics: *metrics.NewTrafficMetrics(reference(o.peer()), nil)}
-	item.CreationTimestamp = at
-	item.SelfLink = path.Join("/apis", metrics.APIVersion, "namespaces", o.Name.Namespace, o.Kind.Resource, o.Name.Name)
-	if !o.Kind.Namespaced {
-		item.SelfLink = path.Join("/apis", metrics.APIVersion, o.Kind.Resource, o.Name.Name)
+	item := TrafficMetrics{TrafficMetrics: metrics.TrafficMetrics{
+		TypeMeta:   metav1.TypeMeta{Kind: "TrafficMetrics", APIVersion: metrics.APIVersion},
+		ObjectMeta: metav1.ObjectMeta{Name: o.Name.Name, Namespace: o.Name.Namespace, CreationTimestamp: at, Labels: o.Labels},
+		Resource:   reference(o.peer()),
+	}}
+	for _, m := range metrics.AvailableMetrics {
+		one := *m
+		item.Metrics = append(item.Metrics, &one)
 	}
-	item.Labels = o.Labels
 	item.Interval = &metrics.Interval{Timestamp: at, Window: metav1.Duration{Duration: q.Window}}
 	item.Edge = &metrics.Edge{Direction: metrics.From}
 	if m.Partial != "" {

@@ -2,6 +2,7 @@ package metricsapi_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"math"
 	"os"
 	"reflect"
@@ -135,7 +136,6 @@ func TestWireForm(t *testing.T) {
 		`"kind":"TrafficMetrics","apiVersion":"metrics.smi-spec.io/v1alpha1"`, `"timestamp":"2030-01-01T12:00:00Z","window":"30s"`,
 		`"resource":{"kind":"Deployment","namespace":"shop","name":"store-v1"}`, `"edge":{"direction":"from","resource":null}`,
 		`{"name":"p99_response_latency","unit":"ms","value":"9750m"}`, `{"name":"success_count","value":"96"}`,
-		`"selfLink":"/apis/metrics.smi-spec.io/v1alpha1/namespaces/shop/deployments/store-v1"`,
 	} {
 		if !strings.Contains(string(text), part) {
 			t.Errorf("%s lacks %s", text, part)
@@ -199,10 +199,44 @@ func TestMalformed(t *testing.T) {
 			t.Errorf("%s is accepted", name)
 		}
 	}
-	pad := "# " + strings.Repeat("x", metricsapi.MaxScrape-len(good)-3) + "\n"
+	pad := strings.Repeat("#\n", (metricsapi.MaxScrape-len(good))/2)
 	scrape(t, good+pad)
-	if _, err := metricsapi.ReadScrape([]byte(good + pad + "#")); err == nil {
+	if _, err := metricsapi.ReadScrape([]byte(good + pad + "##")); err == nil {
 		t.Error("one byte too many is accepted")
+	}
+}
+
+// TestSlowScrapes: what a hostile sidecar sends is read or refused within seconds,
+// a long scrape of an honest one is read.
+func TestSlowScrapes(t *testing.T) {
+	var labels strings.Builder
+	for i := range 400_000 {
+		fmt.Fprintf(&labels, "a%x=\"\",", i)
+	}
+	var edges strings.Builder
+	for i := range metricsapi.MaxSeries {
+		fmt.Fprintf(&edges, "osm_request_total{source_namespace=\"s\",source_kind=\"Job\",source_name=\"%d\",destination_namespace=\"d\",destination_kind=\"Job\",destination_name=\"d\",response_code=\"200\"} 1\n", i)
+	}
+	few := "x{" + strings.Repeat(`a="",`, 32) + "} 1\n"
+	for name, c := range map[string]struct {
+		text string
+		good bool
+	}{
+		"one line of labels":   {"x{" + labels.String() + "} 1\n", false},
+		"many lines of labels": {strings.Repeat(few, metricsapi.MaxScrape/len(few)), false},
+		"a long line":          {"# " + strings.Repeat("x", 1<<20), false},
+		"many edges":           {edges.String(), true},
+		"one too many":         {edges.String() + strings.Replace(edges.String()[:200], `"0"`, `"x"`, 1)[:strings.IndexByte(edges.String(), '\n')+1], false},
+	} {
+		began := time.Now()
+		if _, err := metricsapi.ReadScrape([]byte(c.text)); (err == nil) != c.good {
+			t.Errorf("%s, %d bytes: %v", name, len(c.text), err)
+		}
+		if took := time.Since(began); took > 5*time.Second {
+			t.Errorf("%s took %v", name, took)
+		} else {
+			t.Logf("%s, %d bytes: %v", name, len(c.text), took)
+		}
 	}
 }
 

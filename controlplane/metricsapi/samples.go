@@ -21,6 +21,10 @@ const (
 	MaxScrape = 4 << 20
 	// MaxSeries is how many series one scrape may have.
 	MaxSeries = 20_000
+	// maxLine, in bytes, and maxLabels are what one line may have: the time to parse
+	// one grows with the square of its labels.
+	maxLine   = 4096
+	maxLabels = 32
 	// maxLabel is the longest value of a label: a Kubernetes name has 253 bytes.
 	maxLabel = 253
 )
@@ -49,8 +53,12 @@ func ReadScrape(text []byte) (Scrape, error) {
 	if len(text) > MaxScrape {
 		return Scrape{}, fmt.Errorf("the scrape has %d bytes, and %d are read", len(text), MaxScrape)
 	}
-	parser := expfmt.NewTextParser(model.LegacyValidation)
-	families, err := parser.TextToMetricFamilies(bytes.NewReader(text))
+	for line := range bytes.Lines(text) {
+		if len(line) > maxLine || bytes.Count(line, []byte("=")) > maxLabels {
+			return Scrape{}, fmt.Errorf("the scrape has a line of more than %d bytes or %d labels", maxLine, maxLabels)
+		}
+	}
+	families, err := parse(text)
 	if err != nil {
 		return Scrape{}, fmt.Errorf("the scrape is not in Prometheus's text format: %w", err)
 	}
@@ -72,6 +80,18 @@ func ReadScrape(text []byte) (Scrape, error) {
 		}
 	}
 	return s, nil
+}
+
+// parse has the library read a text. It panics at some that are malformed, such as
+// "{}" behind a TYPE (v0.70), and a sidecar must not end the control plane.
+func parse(text []byte) (families map[string]*dto.MetricFamily, err error) {
+	defer func() {
+		if failed := recover(); failed != nil {
+			families, err = nil, fmt.Errorf("the parser failed: %v", failed)
+		}
+	}()
+	parser := expfmt.NewTextParser(model.LegacyValidation)
+	return parser.TextToMetricFamilies(bytes.NewReader(text))
 }
 
 func (s Scrape) count(m *dto.Metric) error {

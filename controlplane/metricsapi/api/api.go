@@ -72,7 +72,7 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	out := responder{w, r}
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		w.Header().Set("Allow", "GET, HEAD")
-		out.fail(apierrors.NewMethodNotSupported(schema.GroupResource{Group: metricsapi.Group}, r.Method))
+		out.fail(apierrors.NewMethodNotSupported(schema.GroupResource{Group: metricsapi.Group}, clip(r.Method)))
 		return
 	}
 	where, err := parsePath(r.URL.Path)
