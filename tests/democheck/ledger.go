@@ -74,7 +74,7 @@ func read(ctx context.Context, m *demo.Mesh) (ledger, error) {
 		out.addReport(name, r)
 	}
 	for name, sidecar := range m.Sidecars {
-		metrics, err := sidecar.Metrics(ctx, "wasmesh[_.]")
+		metrics, err := sidecar.Metrics(ctx, "wasmesh[_.]|osm_request_total")
 		if err != nil {
 			return nil, err
 		}

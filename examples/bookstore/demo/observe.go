@@ -56,7 +56,7 @@ func (m *Mesh) take(ctx context.Context, manifests *reader) sample {
 		s.blind = append(s.blind, "the control plane: "+err.Error())
 	}
 	for _, member := range m.cast {
-		metrics, err := m.Sidecars[member.workload].Metrics(ctx, `wasmesh[_.]|control_plane\.connected_state`)
+		metrics, err := m.Sidecars[member.workload].Metrics(ctx, `wasmesh[_.]|osm_request_total|control_plane\.connected_state`)
 		if err != nil {
 			s.blind = append(s.blind, err.Error())
 			continue
