@@ -39,7 +39,7 @@ type Edge struct {
 func (o Object) holds(p Peer) bool {
 	switch o.Kind.Name {
 	case KindNamespace:
-		return p.Kind != Unknown && p.Namespace == o.Name.Name
+		return p.Namespace == o.Name.Name
 	case KindPod:
 		return p.Namespace == o.Name.Namespace && (p.Pod == o.Name.Name || p.Kind == KindPod && p.Name == o.Name.Name)
 	case KindSplit:
