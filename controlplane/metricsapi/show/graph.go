@@ -32,10 +32,10 @@ func text(edges []Row) string {
 	last := ""
 	for i, e := range edges {
 		if i == 0 || e.From != last {
-			b.WriteString(plain(e.From) + "\n")
+			b.WriteString(Plain(e.From) + "\n")
 			last = e.From
 		}
-		b.WriteString("  -> " + plain(e.To) + "  " + label(e) + "\n")
+		b.WriteString("  -> " + Plain(e.To) + "  " + label(e) + "\n")
 	}
 	return b.String()
 }
@@ -44,7 +44,7 @@ func label(e Row) string { return fmt.Sprintf("%.2f/s %.2f%%", e.RPS, 100*e.Succ
 
 func dot(edges []Row) string {
 	quote := func(s string) string {
-		return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(plain(s)) + `"`
+		return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(Plain(s)) + `"`
 	}
 	var b strings.Builder
 	b.WriteString("digraph mesh {\n  rankdir=LR;\n")
@@ -78,5 +78,5 @@ func mermaid(edges []Row) string {
 
 // entities is how mermaid writes what would end a text or begin a tag.
 func entities(s string) string {
-	return strings.NewReplacer(`#`, "#35;", `"`, "#quot;", "<", "#lt;", ">", "#gt;", "`", "#96;").Replace(plain(s))
+	return strings.NewReplacer(`#`, "#35;", `"`, "#quot;", "<", "#lt;", ">", "#gt;", "`", "#96;").Replace(Plain(s))
 }

@@ -111,9 +111,9 @@ func Table(rows []Row) string {
 	var b strings.Builder
 	line := func(caller, callee string, figures ...string) {
 		if from > 0 {
-			fmt.Fprintf(&b, "%-*s  ", max(from, len("FROM")), plain(caller))
+			fmt.Fprintf(&b, "%-*s  ", max(from, len("FROM")), Plain(caller))
 		}
-		fmt.Fprintf(&b, "%-*s  %8s  %9s  %9s  %9s  %9s\n", to, plain(callee), figures[0], figures[1], figures[2], figures[3], figures[4])
+		fmt.Fprintf(&b, "%-*s  %8s  %9s  %9s  %9s  %9s\n", to, Plain(callee), figures[0], figures[1], figures[2], figures[3], figures[4])
 	}
 	line("FROM", "TO", "SUCCESS", "RPS", "P50", "P90", "P99")
 	for _, r := range rows {
@@ -123,8 +123,8 @@ func Table(rows []Row) string {
 	return b.String()
 }
 
-// plain replaces what could move a cursor.
-func plain(text string) string {
+// Plain replaces what could move a cursor.
+func Plain(text string) string {
 	return strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) {
 			return '?'
