@@ -37,10 +37,10 @@ func metricsAPI(t *testing.T) {
 	})
 	t.Run("discovery", metricsDiscovery)
 	t.Run("figures", metricsFigures)
-	t.Run("in the terminal", metricsInTheTerminal)
 	t.Run("tables", metricsTables)
 	t.Run("errors", metricsErrors)
 	t.Run("who may ask", metricsRights)
+	t.Run("in the terminal", metricsInTheTerminal)
 }
 
 // metricsDiscovery: both of its forms, and no name of Kubernetes means another thing
