@@ -8,6 +8,7 @@ import (
 	"github.com/wasmesh/wasmesh/controlplane/ca/secret"
 	"github.com/wasmesh/wasmesh/controlplane/kube"
 	"github.com/wasmesh/wasmesh/controlplane/mesh"
+	"github.com/wasmesh/wasmesh/controlplane/metricsapi/api"
 	"github.com/wasmesh/wasmesh/controlplane/modules"
 	"github.com/wasmesh/wasmesh/controlplane/observe/receive"
 	"github.com/wasmesh/wasmesh/controlplane/serve"
@@ -53,6 +54,8 @@ type plane struct {
 	catalog  atomic.Pointer[catalog]
 	// metrics are what has any, as of some snapshot.
 	metrics atomic.Pointer[measuredMesh]
+	// traffic is where metrics come from; nil where they are not served.
+	traffic atomic.Pointer[api.Source]
 	// published is true once the whole mesh was published.
 	published atomic.Bool
 }

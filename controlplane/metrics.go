@@ -61,7 +61,7 @@ func (p *plane) scraper() string {
 
 // serveMetrics answers questions about traffic until ctx ends.
 func (p *plane) serveMetrics(ctx context.Context, l net.Listener) error {
-	source, err := p.metricsSource(ctx)
+	source, err := p.keepSource(p.metricsSource(ctx))
 	if err != nil {
 		return errors.Join(err, l.Close())
 	}

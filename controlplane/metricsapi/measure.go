@@ -39,7 +39,7 @@ type Edge struct {
 func (o Object) holds(p Peer) bool {
 	switch o.Kind.Name {
 	case KindNamespace:
-		return p.Kind != Unknown && p.Namespace == o.Name.Name
+		return p.Namespace == o.Name.Name
 	case KindPod:
 		return p.Namespace == o.Name.Namespace && (p.Pod == o.Name.Name || p.Kind == KindPod && p.Name == o.Name.Name)
 	case KindSplit:
@@ -79,21 +79,22 @@ func (t Traffic) received(holds func(Peer) bool) Measure {
 // missing tells why the figures of some destinations are too small.
 func (t Traffic) missing(holds func(Peer) bool) string {
 	for _, m := range t.Misses {
-		if m.Peer == (Peer{}) {
-			return "the traffic " + m.Cause
-		}
-		if holds(m.Peer) {
-			return m.name() + " " + m.Cause
+		if m.Peer == (Peer{}) || holds(m.Peer) {
+			return m.String()
 		}
 	}
 	return ""
 }
 
-func (m Miss) name() string {
-	if m.Pod != "" {
-		return "Pod " + m.Namespace + "/" + m.Pod
+// String says whose figures are missing, and why.
+func (m Miss) String() string {
+	switch {
+	case m.Peer == (Peer{}):
+		return "the traffic " + m.Cause
+	case m.Pod != "":
+		return "Pod " + m.Namespace + "/" + m.Pod + " " + m.Cause
 	}
-	return m.Kind + " " + m.Namespace + "/" + m.Name
+	return m.Kind + " " + m.Namespace + "/" + m.Name + " " + m.Cause
 }
 
 // Edges are the peers of an object with which there was traffic, sorted: who

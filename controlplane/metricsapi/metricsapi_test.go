@@ -166,6 +166,11 @@ func TestQuantile(t *testing.T) {
 			t.Errorf("%v: got %v %v, want %v", q, got, ok, want)
 		}
 	}
+	// Counters that were read one after the other may fall.
+	falling := metricsapi.Histogram{1: 10, 5: 8, 10: 20, inf: 19}
+	if got, ok := falling.Quantile(0.75); !ok || math.Abs(got-7.5) > 1e-9 {
+		t.Errorf("falling: %v %v", got, ok)
+	}
 	for name, none := range map[string]metricsapi.Histogram{"nil": nil, "zeros": {1: 0, inf: 0}, "without +Inf": {1: 1, 5: 2}, "+Inf alone": {inf: 3}} {
 		if v, ok := none.Quantile(0.5); ok {
 			t.Errorf("%s: %v", name, v)

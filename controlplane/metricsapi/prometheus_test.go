@@ -39,6 +39,11 @@ func TestAnswers(t *testing.T) {
 	if pod := traffic.Received(object(t, shop(), "pods", "store-v1-6d4-b")); pod.Success != 12.5 {
 		t.Errorf("the pod that was scraped: %+v", pod)
 	}
+	// Of a backend, whether pods are told or not.
+	backend := object(t, shop(), "trafficsplits", "canary").Backends[0]
+	if m := traffic.ReceivedBy(backend); m.Success != 12.5 || m.Failure != 2 {
+		t.Errorf("the backend: %+v", m)
+	}
 	// No series at all is a mesh without traffic, and one sample is none.
 	empty, err := metricsapi.ReadAnswers(answers("", "", ""), noon)
 	if m := empty.Received(object(t, shop(), "deployments", "store-v1")); err != nil || m.Success != 0 || m.Partial != "" {

@@ -71,6 +71,7 @@ var layers = []struct {
 	{"controlplane/observe/receive", []string{"controlplane/mesh", "controlplane/observe"}},
 	{"controlplane/metricsapi", []string{"controlplane/mesh", "controlplane/smi"}},
 	{"controlplane/metricsapi/api", []string{"controlplane/mesh", "controlplane/metricsapi"}},
+	{"controlplane/metricsapi/show", []string{"controlplane/metricsapi"}},
 	{"controlplane/metricsapi/frontproxy", nil},
 	{"controlplane/metricsapi/prometheus", []string{"controlplane/metricsapi", "controlplane/metricsapi/api"}},
 	{"controlplane/metricsapi/scrape", []string{"controlplane/mesh", "controlplane/metricsapi", "controlplane/metricsapi/api"}},

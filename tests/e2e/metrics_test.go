@@ -42,6 +42,7 @@ func metricsAPI(t *testing.T) {
 	t.Run("tables", metricsTables)
 	t.Run("errors", metricsErrors)
 	t.Run("who may ask", metricsRights)
+	t.Run("in the terminal", metricsInTheTerminal)
 }
 
 // metricsDiscovery: both of its forms, and no name of Kubernetes means another thing
@@ -195,6 +196,21 @@ func metricsFigures(t *testing.T) {
 	}
 	if out := kubectl(t, "get", "--raw", metricsBase+"/namespaces/bookstore/pods"); strings.Count(out, `"kind":"TrafficMetrics"`) != 2 {
 		t.Errorf("%s", out)
+	}
+}
+
+// metricsInTheTerminal asks a replica as its operator would.
+func metricsInTheTerminal(t *testing.T) {
+	p := readyReplicas(t)[0]
+	for _, c := range []struct {
+		args []string
+		want string
+	}{{[]string{"top", "--once", "--edges"}, "SUCCESS"}, {[]string{"graph", "-o", "mermaid"}, "graph LR"}} {
+		args := append([]string{"wasmesh"}, append(c.args, "--status", "/run/wasmesh/status.sock")...)
+		code, out, err := node(&p).Exec(t.Context(), &p, "controlplane", args...)
+		if err != nil || code != 0 || !strings.Contains(string(out), c.want) {
+			t.Errorf("%v: %d %v %s", args, code, err, out)
+		}
 	}
 }
 

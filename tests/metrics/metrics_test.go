@@ -15,6 +15,7 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -135,6 +136,19 @@ func TestOutsideOfKubernetes(t *testing.T) {
 		var status metav1.Status
 		if err := json.Unmarshal(body, &status); err != nil || code != http.StatusUnauthorized || status.Reason != metav1.StatusReasonUnauthorized {
 			t.Errorf("%q: %d %s", token, code, body)
+		}
+	}
+	socket := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", c.StatusSocket())
+	}}}
+	for query, want := range map[string]int{"t=2s": 200, "": 400, "t=0s": 400, "t=8760h": 400} {
+		response, err := socket.Get("http://controlplane/traffic?" + query)
+		if err != nil {
+			t.Fatal(err)
+		}
+		response.Body.Close()
+		if response.StatusCode != want {
+			t.Errorf("traffic at the status socket, %q: %s", query, response.Status)
 		}
 	}
 	t.Run("the door of a sidecar", func(t *testing.T) { door(t, c) })

@@ -172,6 +172,7 @@ func TestErrors(t *testing.T) {
 		{"GET", base + "/namespaces/shop/deployments/absent", 404, "NotFound"},
 		{"GET", base + "/namespaces/elsewhere/deployments/store-v1", 404, "NotFound"},
 		{"GET", base + "/namespaces//deployments/store-v1", 404, "NotFound"},
+		{"GET", base + "/namespaces//deployments", 404, "NotFound"},
 		{"GET", base + "/namespaces/shop/%2e%2e/other/deployments", 404, "NotFound"},
 		{"GET", base + "/deployments/store-v1", 404, "NotFound"},
 		{"GET", base + "/namespaces/shop/deployments/store-v1/more", 404, "NotFound"},
@@ -220,10 +221,17 @@ func TestSourceFails(t *testing.T) {
 	if response, body := get(t, "GET", serve(t, fresh(t), nil)+base+"/deployments", ""); response.StatusCode != 503 {
 		t.Errorf("nothing is known yet: %s %s", response.Status, body)
 	}
+	// There may be edges of which nothing is known.
+	blind := fresh(t)
+	blind.window.Fail(metricsapi.Peer{Kind: "Job", Namespace: "shop", Name: "x", Pod: "x-1"}, "is out")
+	if response, body := get(t, "GET", serve(t, blind, shop())+base+"/namespaces/shop/pods/buyer-a/edges", ""); !strings.Contains(body, `"items":[]`) || !strings.Contains(response.Header.Get("Warning"), "x-1 is out") {
+		t.Errorf("%v %s", response.Header, body)
+	}
 	partial := fresh(t)
 	partial.window.Fail(metricsapi.Peer{Kind: "Deployment", Namespace: "shop", Name: "store-v1", Pod: "store-v1-a"}, "is out")
 	url := serve(t, partial, shop())
 	for path, want := range map[string]bool{"/namespaces/shop/deployments/store-v1": true, "/deployments": true, "/namespaces/shop/deployments/buyer/edges": true, "/namespaces/shop/deployments/buyer": false} {
+
 		response, body := get(t, "GET", url+base+path, "")
 		warned := strings.Contains(response.Header.Get("Warning"), "299 - \"partial: Pod shop/store-v1-a is out")
 		if response.StatusCode != 200 || warned != want || strings.Contains(body, "wasmesh.io/partial") != want {

@@ -68,8 +68,9 @@ type Source struct {
 
 	mu     sync.Mutex
 	window *metricsapi.Window
-	// failed are those that did not answer the last time.
-	failed map[metricsapi.Peer]bool
+	// failed are those that did not answer the last time, with the moment at which
+	// they were asked; the zero time: there was no room for them.
+	failed map[metricsapi.Peer]time.Time
 }
 
 // New returns a source that knows nothing until Run.
@@ -78,7 +79,7 @@ func New(o Options) *Source {
 		o.Interval = DefaultInterval
 	}
 	return &Source{
-		options: o, window: metricsapi.NewWindow(Keep, o.Interval), failed: map[metricsapi.Peer]bool{},
+		options: o, window: metricsapi.NewWindow(Keep, o.Interval), failed: map[metricsapi.Peer]time.Time{},
 		client: &http.Client{
 			Transport: &http.Transport{
 				TLSClientConfig: o.TLS, TLSHandshakeTimeout: longestScrape, ResponseHeaderTimeout: longestScrape,
@@ -117,8 +118,9 @@ func (s *Source) Run(ctx context.Context) {
 	}
 }
 
-// round asks everybody once, within an interval: those that did not answer the last
-// time come last, so that they take the time of nobody else.
+// round asks everybody once, within an interval. Those that did not answer the last
+// time come last, so that they take the time of nobody else, and of them that first
+// which was asked longest ago, so that each gets its turn.
 func (s *Source) round(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, s.options.Interval)
 	defer cancel()
@@ -150,10 +152,12 @@ func (s *Source) retain(targets []Target) {
 	}
 	s.window.Retain(present)
 	slices.SortStableFunc(targets, func(a, b Target) int {
+		atA, failedA := s.failed[a.Peer]
+		atB, failedB := s.failed[b.Peer]
 		switch {
-		case s.failed[a.Peer] == s.failed[b.Peer]:
-			return 0
-		case s.failed[b.Peer]:
+		case failedA == failedB:
+			return atA.Compare(atB)
+		case failedB:
 			return -1
 		}
 		return 1
@@ -166,6 +170,7 @@ func (s *Source) retain(targets []Target) {
 }
 
 func (s *Source) one(ctx context.Context, t Target) {
+	began, late := time.Now(), ctx.Err() != nil
 	scraped, err := s.scrape(ctx, t)
 	at := time.Now()
 	s.mu.Lock()
@@ -175,11 +180,17 @@ func (s *Source) one(ctx context.Context, t Target) {
 		delete(s.failed, t.Peer)
 		return
 	}
-	s.window.Fail(t.Peer, "could not be read: "+err.Error())
-	if !s.failed[t.Peer] {
+	last, again := s.failed[t.Peer]
+	if late { // it was not asked: what was known of it still holds
+		began = last
+	}
+	if !late || !again {
+		s.window.Fail(t.Peer, "could not be read: "+err.Error())
+	}
+	if !again {
 		s.options.Log.Warn("metrics: a sidecar cannot be read", "workload", t.Workload.String(), "reason", err)
 	}
-	s.failed[t.Peer] = true
+	s.failed[t.Peer] = began
 }
 
 func (s *Source) scrape(ctx context.Context, t Target) (metricsapi.Scrape, error) {
