@@ -17,6 +17,7 @@ import (
 	"github.com/wasmesh/wasmesh/controlplane"
 	"github.com/wasmesh/wasmesh/controlplane/ca"
 	"github.com/wasmesh/wasmesh/controlplane/mesh"
+	"github.com/wasmesh/wasmesh/controlplane/metricsapi/scrape"
 	"github.com/wasmesh/wasmesh/controlplane/smi"
 	"github.com/wasmesh/wasmesh/controlplane/status"
 	"github.com/wasmesh/wasmesh/controlplane/webhookcert"
@@ -49,6 +50,9 @@ func runControlPlane(ctx context.Context, args []string, _, stderr io.Writer) er
 	f.StringVar(&o.Peers, "peers", "", "address at which other replicas ask which sidecars this one serves, such as :15016 (default none; needs --kubernetes)")
 	f.StringVar(&o.Webhook, "webhook", "", "address of the validating webhook, such as :15014 (default none; needs --kubernetes)")
 	f.DurationVar(&o.WebhookLife, "webhook-life", webhookcert.DefaultLife, "life of the webhook's certificate, which is replaced with a third of it left")
+	f.StringVar(&o.Metrics.Address, "metrics-api", "", "address of SMI's traffic metrics over HTTPS, such as :15017 (default none)")
+	f.StringVar(&o.Metrics.Prometheus, "prometheus", "", "URL of a Prometheus that scrapes the sidecars, such as http://prometheus:9090 (default: the control plane scrapes them itself)")
+	f.DurationVar(&o.Metrics.Interval, "scrape-interval", scrape.DefaultInterval, "time between two scrapes of a sidecar, where the control plane does it")
 	f.StringVar(&o.State, "state", defaultState, "folder of the authority's key and the join tokens")
 	f.StringVar(&o.Module, "module", "bin/mesh.wasm", "filter module; read again when it changes")
 	f.StringVar(&o.Modules, "modules", "", "folder that keeps modules by digest (default STATE/modules)")

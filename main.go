@@ -44,6 +44,9 @@ const usage = `wasmesh - a service mesh whose policies are Go code, run as Wasm 
                                                 make a one-time token with which a sidecar joins
   wasmesh ca rotate start|switch|finish|status  replace the root, in three steps that cut nobody off
   wasmesh status                                ask a running control plane
+  wasmesh top                                   show success, rate and latency of workloads, live; --edges: of
+                                                who calls whom
+  wasmesh graph [-o text|dot|json|mermaid]      draw who calls whom
   wasmesh suggest [-f DIR]                      write the policy that allows what it has seen
   wasmesh module push FILE IMAGE                put a filter module into a registry or OCI layout
   wasmesh module pull IMAGE -o FILE             get one
@@ -62,7 +65,7 @@ type command func(ctx context.Context, args []string, stdout, stderr io.Writer) 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	commands := map[string]command{
 		"demo": runDemo, "check": runCheck, "explain": runExplain, "xds": runXDS, "hosts": runHosts,
-		"controlplane": runControlPlane, "token": runToken, "ca": runCA, "status": runStatus, "suggest": runSuggest, "envoy": runEnvoy,
+		"controlplane": runControlPlane, "token": runToken, "ca": runCA, "status": runStatus, "top": runTop, "graph": runGraph, "suggest": runSuggest, "envoy": runEnvoy,
 		"inject": runInject, "injector": runInjector,
 		"module": runModule, inspect.Argument: runInspection,
 	}

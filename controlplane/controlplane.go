@@ -61,6 +61,8 @@ type Options struct {
 	// WebhookLife is how long a certificate of the webhook lives;
 	// webhookcert.DefaultLife if zero.
 	WebhookLife time.Duration
+	// Metrics is how traffic metrics are served.
+	Metrics Metrics
 	// Settings hold for the whole mesh.
 	Settings smi.Settings
 	// LeafLifetime is how long a workload's certificate lives.
@@ -116,12 +118,12 @@ func Run(ctx context.Context, o Options) error {
 
 // listeners are open before anything starts, so that a taken address is told at
 // once and plainly.
-type listeners struct{ xds, join, status, registry, health, webhook, peers net.Listener }
+type listeners struct{ xds, join, status, registry, health, webhook, peers, metrics net.Listener }
 
 // close is for the way back.
 func (l listeners) close() error {
 	var failures []error
-	for _, one := range []net.Listener{l.xds, l.join, l.status, l.registry, l.health, l.webhook, l.peers} {
+	for _, one := range []net.Listener{l.xds, l.join, l.status, l.registry, l.health, l.webhook, l.peers, l.metrics} {
 		if one != nil {
 			failures = append(failures, one.Close())
 		}
@@ -135,7 +137,7 @@ func listen(ctx context.Context, o Options) (listeners, error) {
 	for _, want := range []struct {
 		what, address string
 		into          *net.Listener
-	}{{"xDS", o.XDS, &l.xds}, {"join", o.Join, &l.join}, {"registry", o.Registry, &l.registry}, {"health", o.Health, &l.health}, {"webhook", o.Webhook, &l.webhook}, {"peers", o.Peers, &l.peers}} {
+	}{{"xDS", o.XDS, &l.xds}, {"join", o.Join, &l.join}, {"registry", o.Registry, &l.registry}, {"health", o.Health, &l.health}, {"webhook", o.Webhook, &l.webhook}, {"peers", o.Peers, &l.peers}, {"metrics", o.Metrics.Address, &l.metrics}} {
 		if want.address == "" && want.what != "xDS" && want.what != "join" {
 			continue
 		}
@@ -195,6 +197,9 @@ func (p *plane) run(ctx context.Context, cancel context.CancelFunc, l listeners)
 	}
 	if l.peers != nil {
 		parts = append(parts, func() error { return p.servePeers(ctx, l.peers) })
+	}
+	if l.metrics != nil {
+		parts = append(parts, func() error { return p.serveMetrics(ctx, l.metrics) })
 	}
 	results := make(chan error, len(parts))
 	for _, part := range parts {

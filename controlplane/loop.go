@@ -8,6 +8,7 @@ import (
 	"github.com/wasmesh/wasmesh/controlplane/ca/secret"
 	"github.com/wasmesh/wasmesh/controlplane/kube"
 	"github.com/wasmesh/wasmesh/controlplane/mesh"
+	"github.com/wasmesh/wasmesh/controlplane/metricsapi/api"
 	"github.com/wasmesh/wasmesh/controlplane/modules"
 	"github.com/wasmesh/wasmesh/controlplane/observe/receive"
 	"github.com/wasmesh/wasmesh/controlplane/serve"
@@ -51,6 +52,10 @@ type plane struct {
 	underway atomic.Pointer[[]mesh.Problem]
 	digest   atomic.Pointer[string]
 	catalog  atomic.Pointer[catalog]
+	// metrics are what has any, as of some snapshot.
+	metrics atomic.Pointer[measuredMesh]
+	// traffic is where metrics come from; nil where they are not served.
+	traffic atomic.Pointer[api.Source]
 	// published is true once the whole mesh was published.
 	published atomic.Bool
 }
@@ -113,6 +118,7 @@ func (p *plane) reload(ctx context.Context, changed chan<- struct{}) error {
 func (p *plane) settings(serving map[string]modules.Use) xds.Settings {
 	return xds.Settings{
 		Module: serving[ownModule.String()].Digest, LeafLifetime: p.options.LeafLifetime, Filters: p.attached(serving),
+		Scraper: p.scraper(),
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"github.com/wasmesh/wasmesh/controlplane/modules"
 	"github.com/wasmesh/wasmesh/controlplane/xds"
 	"github.com/wasmesh/wasmesh/filters/config"
+	"github.com/wasmesh/wasmesh/filters/identity"
 	"github.com/wasmesh/wasmesh/wasm-registry/module"
 	"github.com/wasmesh/wasmesh/wasm-registry/store"
 )
@@ -47,8 +48,8 @@ func configurations(s *mesh.Snapshot) [][]byte {
 		table = xds.Table(s, s.Workloads[0]).Encode()
 	}
 	return [][]byte{
-		config.Config{Form: config.Access, Destination: "inspection/inspection", Table: table}.Encode(),
-		config.Config{Form: config.Connections, Destination: "inspection/inspection", Table: table}.Encode(),
-		config.Config{Form: config.Lifetime, Destination: "inspection/inspection"}.Encode(),
+		config.Config{Form: config.Access, Destination: identity.Workload{Namespace: "inspection", Kind: "inspection", Name: "inspection"}, Table: table}.Encode(),
+		config.Config{Form: config.Connections, Destination: identity.Workload{Namespace: "inspection", Kind: "inspection", Name: "inspection"}, Table: table}.Encode(),
+		config.Config{Form: config.Lifetime, Destination: identity.Workload{Namespace: "inspection", Kind: "inspection", Name: "inspection"}}.Encode(),
 	}
 }

@@ -49,6 +49,7 @@ type Observed struct {
 func (p *plane) statusHandler() http.Handler {
 	mux := http.NewServeMux()
 	p.handleRotation(mux)
+	p.handleTraffic(mux)
 	mux.HandleFunc("GET /observations", func(w http.ResponseWriter, _ *http.Request) {
 		source := p.options.Source
 		if absolute, err := filepath.Abs(source); err == nil && source != "" {

@@ -96,7 +96,9 @@ func (r *Reviewer) Attest(ctx context.Context, token string) (ca.Identity, error
 	if err != nil {
 		return b.identity(), r.cause(ctx, fmt.Errorf("pod %s of a token: %w", b.pod, err))
 	}
-	return b.identity(), b.check(pod)
+	id := b.identity()
+	id.Owner.Kind, id.Owner.Name = smi.OwnerOf(pod)
+	return id, b.check(pod)
 }
 
 // enter waits for a turn.

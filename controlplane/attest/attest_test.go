@@ -21,6 +21,7 @@ import (
 	"github.com/wasmesh/wasmesh/controlplane/ca"
 	"github.com/wasmesh/wasmesh/controlplane/mesh"
 	"github.com/wasmesh/wasmesh/controlplane/smi"
+	"github.com/wasmesh/wasmesh/filters/identity"
 )
 
 type claims = map[string]any
@@ -200,7 +201,8 @@ func TestAttest(t *testing.T) {
 	s := &apiServer{pod: pod()}
 	r := s.reviewer(t)
 	id, err := r.Attest(t.Context(), token(good()))
-	want := ca.Identity{ServiceAccount: mesh.Name{Namespace: "shop", Name: "web"}, Workload: mesh.Name{Namespace: "shop", Name: "web-0"}, Kind: ca.KindPod}
+	want := ca.Identity{ServiceAccount: mesh.Name{Namespace: "shop", Name: "web"}, Workload: mesh.Name{Namespace: "shop", Name: "web-0"}, Kind: ca.KindPod,
+		Owner: identity.Owner{Kind: "Pod", Name: "web-0"}}
 	if err != nil || id != want {
 		t.Fatalf("%v, %v", id, err)
 	}

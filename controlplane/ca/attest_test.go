@@ -33,7 +33,7 @@ func (p *platform) attest(_ context.Context, token string) (Identity, error) {
 	case !ok || !p.pods[name]:
 		return Identity{}, refuse("no pod %.20q", name)
 	}
-	return Identity{account, mesh.Name{Namespace: account.Namespace, Name: name}, KindPod}, nil
+	return Identity{ServiceAccount: account, Workload: mesh.Name{Namespace: account.Namespace, Name: name}, Kind: KindPod}, nil
 }
 
 func (p *platform) names() (names []mesh.Name) {
@@ -66,7 +66,7 @@ func TestAttest(t *testing.T) {
 	}
 	leaf := leafOf(t, m.Certificates)
 	id, err := PeerIdentity(leaf, testDomain)
-	want := Identity{account, mesh.Name{Namespace: account.Namespace, Name: "web-0"}, KindPod}
+	want := Identity{ServiceAccount: account, Workload: mesh.Name{Namespace: account.Namespace, Name: "web-0"}, Kind: KindPod}
 	if err != nil || id != want || leaf.IsCA || m.Renewal != "" {
 		t.Errorf("certified as %v, authority %v, renewal %q, %v", id, leaf.IsCA, m.Renewal, err)
 	}

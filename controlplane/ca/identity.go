@@ -30,6 +30,9 @@ type Identity struct {
 	// Kind of the object that the workload is, in lower case: KindWorkload or
 	// KindPod.
 	Kind string
+	// Owner is the object that a pod is an instance of, for metrics; it may say
+	// nothing, and is not read back from a leaf.
+	Owner identity.Owner
 }
 
 // PeerIdentity reads the identity of a workload from its leaf. It is only worth
@@ -51,7 +54,7 @@ func PeerIdentity(leaf *x509.Certificate, trustDomain string) (Identity, error) 
 	if !ok || workload.Namespace != sa.Namespace {
 		return Identity{}, fmt.Errorf("peer label %.300q does not name a workload of namespace %s", leaf.DNSNames[0], sa.Namespace)
 	}
-	return Identity{sa, workload, kind}, nil
+	return Identity{ServiceAccount: sa, Workload: workload, Kind: kind}, nil
 }
 
 func (id Identity) validate() error {

@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -46,6 +47,9 @@ func (a *Authority) Issue(public crypto.PublicKey, id Identity, lifetime time.Du
 	template := &x509.Certificate{
 		DNSNames:    []string{label},
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth},
+	}
+	if id.Owner.Fits() {
+		template.Subject = pkix.Name{CommonName: id.Owner.Name, OrganizationalUnit: []string{id.Owner.Kind}}
 	}
 	r := a.roots.Load()
 	der, err := r.sign(template, public, mesh.SPIFFEID(a.trustDomain, id.ServiceAccount), a.now(), lifetime)

@@ -22,7 +22,7 @@ import (
 var (
 	client  = mesh.Name{Namespace: "shop", Name: "buyer-1.vm"}
 	account = mesh.Name{Namespace: "shop", Name: "buyer"}
-	buyer   = Identity{account, client, KindWorkload}
+	buyer   = Identity{ServiceAccount: account, Workload: client, Kind: KindWorkload}
 )
 
 func newKey(t testing.TB) *ecdsa.PrivateKey {
@@ -129,13 +129,13 @@ func TestIdentitiesThatAreNotIssued(t *testing.T) {
 	key := newKey(t).Public()
 	system := mesh.Name{Namespace: ControlPlane.Namespace, Name: "thief"}
 	for name, id := range map[string]Identity{
-		"the control plane's": {ControlPlane, system, KindWorkload},
-		"another namespace's": {mesh.Name{Namespace: "bank", Name: "buyer"}, client, KindWorkload},
-		"slash":               {mesh.Name{Namespace: "shop", Name: "a/sa/b"}, client, KindWorkload},
-		"empty account":       {mesh.Name{Namespace: "shop"}, client, KindWorkload},
-		"kind with a dot":     {account, client, "a.b"},
-		"upper case":          {account, mesh.Name{Namespace: "shop", Name: "Buyer"}, KindWorkload},
-		"too long":            {account, mesh.Name{Namespace: "shop", Name: strings.Repeat("a.", 110) + "a"}, KindWorkload},
+		"the control plane's": {ServiceAccount: ControlPlane, Workload: system, Kind: KindWorkload},
+		"another namespace's": {ServiceAccount: mesh.Name{Namespace: "bank", Name: "buyer"}, Workload: client, Kind: KindWorkload},
+		"slash":               {ServiceAccount: mesh.Name{Namespace: "shop", Name: "a/sa/b"}, Workload: client, Kind: KindWorkload},
+		"empty account":       {ServiceAccount: mesh.Name{Namespace: "shop"}, Workload: client, Kind: KindWorkload},
+		"kind with a dot":     {ServiceAccount: account, Workload: client, Kind: "a.b"},
+		"upper case":          {ServiceAccount: account, Workload: mesh.Name{Namespace: "shop", Name: "Buyer"}, Kind: KindWorkload},
+		"too long":            {ServiceAccount: account, Workload: mesh.Name{Namespace: "shop", Name: strings.Repeat("a.", 110) + "a"}, Kind: KindWorkload},
 	} {
 		if _, err := a.Issue(key, id, 0); err == nil {
 			t.Errorf("%s: issued %v", name, id)

@@ -249,7 +249,7 @@ func (e *endpoint) certify(workload mesh.Name, key *ecdsa.PublicKey) (answer, er
 	if !ok {
 		return answer{}, errUnknownWorkload
 	}
-	return e.issue(Identity{serviceAccount, workload, KindWorkload}, key)
+	return e.issue(Identity{ServiceAccount: serviceAccount, Workload: workload, Kind: KindWorkload}, key)
 }
 
 func (e *endpoint) issue(id Identity, key *ecdsa.PublicKey) (answer, error) {

@@ -139,6 +139,8 @@ type Workload struct {
 	ServiceAccount Name
 	// Kind is KindWorkload or KindPod. Who proves to be one is never the other.
 	Kind string
+	// Owner is the object that a pod is an instance of, for metrics; it may say nothing.
+	Owner identity.Owner
 	// Captured: its connections are redirected to its sidecar, both ways. Callers
 	// then dial the addresses of services themselves, and Loopback is unused.
 	Captured bool
@@ -160,6 +162,15 @@ type Workload struct {
 	Grace bool
 	// Filters are what requests pass before the policy judges them, in this order.
 	Filters []Filter
+}
+
+// Metered is what metrics call the workload.
+func (w Workload) Metered() identity.Workload {
+	kind := w.Kind
+	if kind == "" {
+		kind = KindWorkload
+	}
+	return identity.WorkloadOf(identity.Label{Namespace: w.Name.Namespace, Kind: kind, Name: w.Name.Name}, w.Owner)
 }
 
 // WorkloadPort is a port the application listens on: the container port.

@@ -65,6 +65,7 @@ func (r *resolver) pods() []instance {
 			Name:           name,
 			ServiceAccount: mesh.Name{Namespace: p.Namespace, Name: orDefault(p.Spec.ServiceAccountName, defaultAccount)},
 			Kind:           mesh.KindPod,
+			Owner:          ownerOf(p),
 			Captured:       true,
 			Address:        addresses[0],
 			Addresses:      addresses,

@@ -16,6 +16,7 @@ import (
 
 	"github.com/wasmesh/wasmesh/controlplane/mesh"
 	"github.com/wasmesh/wasmesh/controlplane/smi"
+	"github.com/wasmesh/wasmesh/filters/identity"
 	"github.com/wasmesh/wasmesh/filters/policy"
 )
 
@@ -58,7 +59,7 @@ func TestPod(t *testing.T) {
 	four, six := netip.MustParseAddr("10.1.0.7"), netip.MustParseAddr("fd00::7")
 	want := mesh.Workload{
 		Name: mesh.Name{Namespace: "store", Name: "web-0"}, ServiceAccount: mesh.Name{Namespace: "store", Name: "store"},
-		Kind: mesh.KindPod, Captured: true, Address: four, Application: four, Addresses: []netip.Addr{four, six},
+		Kind: mesh.KindPod, Owner: identity.Owner{Kind: "Pod", Name: "web-0"}, Captured: true, Address: four, Application: four, Addresses: []netip.Addr{four, six},
 		Mode: policy.Audit, Grace: true,
 		Ports: []mesh.WorkloadPort{
 			{Port: 5000, Name: "tcp-log", Protocol: mesh.TCP}, {Port: 5432, Protocol: mesh.TCP},

@@ -1,8 +1,8 @@
 // Package webhookcert keeps the certificate by which the API server knows a
-// webhook: made here, shared by the replicas in a Secret, replaced in time, and
-// trusted through the bundle in the webhook's configuration.
+// webhook, or an aggregated API: made here, shared by the replicas in a Secret,
+// replaced in time, and trusted through the bundle in its configuration.
 //
-// It knows nothing of what a webhook answers. It never signs for anybody else:
+// It knows nothing of what is answered. It never signs for anybody else:
 // each certificate is trusted by itself, and there is no authority whose key
 // could be stolen. It never serves a certificate before the API server could
 // have heard of it, except where there was none to serve.
@@ -26,6 +26,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 )
 
@@ -45,9 +46,11 @@ type Options struct {
 	Namespace, Secret string
 	// Hosts are the names that the API server dials: service.namespace.svc.
 	Hosts []string
-	// Mutating or Validating is the name of the configuration whose bundle is
-	// kept; the other one is empty.
-	Mutating, Validating string
+	// Mutating, Validating or APIService is the name of the configuration whose
+	// bundle is kept; the others are empty.
+	Mutating, Validating, APIService string
+	// Dynamic is needed for an APIService.
+	Dynamic dynamic.Interface
 	// Life is that of each certificate; DefaultLife if zero.
 	Life time.Duration
 	// Now is the clock; time.Now if nil.
@@ -184,12 +187,18 @@ func (w webhooks) bundles() (out [][]byte) {
 	return out
 }
 
-func (k *Keeper) name() string { return k.options.Mutating + k.options.Validating }
+func (k *Keeper) name() string {
+	return k.options.Mutating + k.options.Validating + k.options.APIService
+}
 
 // configured are the webhooks of the configuration.
 func (k *Keeper) configured(ctx context.Context) (out webhooks, err error) {
 	api := k.options.Client.AdmissionregistrationV1()
 	add := func(name string, c admissionv1.WebhookClientConfig) { out = append(out, webhook{name, c.CABundle}) }
+	if k.options.APIService != "" {
+		bundle, err := k.ofAPIService(ctx)
+		return webhooks{{bundle: bundle}}, err
+	}
 	if k.options.Mutating != "" {
 		found, err := api.MutatingWebhookConfigurations().Get(ctx, k.name(), metav1.GetOptions{})
 		if err != nil {
@@ -212,6 +221,9 @@ func (k *Keeper) configured(ctx context.Context) (out webhooks, err error) {
 
 // tell writes the bundle into the configuration where it is another.
 func (k *Keeper) tell(ctx context.Context, there webhooks, bundle []byte) error {
+	if k.options.APIService != "" {
+		return k.tellAPIService(ctx, there[0].bundle, bundle)
+	}
 	patch, err := bundlePatch(there, bundle)
 	if err != nil || patch == nil {
 		return err

@@ -48,6 +48,8 @@ type Settings struct {
 	// LeafLifetime is how long a workload's certificate lives. Connections to
 	// other sidecars are renewed well before the certificate behind them ends.
 	LeafLifetime time.Duration
+	// Scraper is the SPIFFE ID that may read a sidecar's metrics; empty: nobody may.
+	Scraper string
 	// Filters are those of users that can run.
 	Filters map[mesh.Name]Attached
 }
@@ -103,6 +105,7 @@ func (m *Mesh) Build(proxy mesh.Name) Resources {
 	b.outbound()
 	b.inbound()
 	b.filters()
+	b.scrape()
 	b.runtime()
 	return r
 }

@@ -26,23 +26,30 @@ import (
 // ModuleDirectory is where the sidecar finds modules, each as <digest>.wasm.
 const ModuleDirectory = "./modules/"
 
-// connectionFacts keeps what the module needs to know of a connection as one
-// string, made once, at the end of the TLS handshake.
+// connectionFacts keeps what the module needs to know of a connection, made once,
+// at the end of the TLS handshake: as one string what each stream needs, and apart
+// from it what is read once for each peer.
 func connectionFacts(port uint16) *listenerv3.Filter {
-	format := guest.ConnectionFormat + strconv.Itoa(int(port))
 	return networkFilter("envoy.filters.network.set_filter_state", &setfilterstatev3.Config{
-		OnDownstreamTlsHandshake: []*filterstatev3.FilterStateValue{{
-			Key:        &filterstatev3.FilterStateValue_ObjectKey{ObjectKey: guest.ConnectionKey},
-			FactoryKey: "envoy.string",
-			Value: &filterstatev3.FilterStateValue_FormatString{FormatString: &corev3.SubstitutionFormatString{
-				Format: &corev3.SubstitutionFormatString_TextFormatSource{
-					TextFormatSource: &corev3.DataSource{
-						Specifier: &corev3.DataSource_InlineString{InlineString: format},
-					},
-				},
-			}},
-		}},
+		OnDownstreamTlsHandshake: []*filterstatev3.FilterStateValue{
+			connectionFact(guest.ConnectionKey, guest.ConnectionFormat+strconv.Itoa(int(port))),
+			connectionFact(guest.SubjectKey, guest.SubjectFormat),
+		},
 	})
+}
+
+func connectionFact(key, format string) *filterstatev3.FilterStateValue {
+	return &filterstatev3.FilterStateValue{
+		Key:        &filterstatev3.FilterStateValue_ObjectKey{ObjectKey: key},
+		FactoryKey: "envoy.string",
+		Value: &filterstatev3.FilterStateValue_FormatString{FormatString: &corev3.SubstitutionFormatString{
+			Format: &corev3.SubstitutionFormatString_TextFormatSource{
+				TextFormatSource: &corev3.DataSource{
+					Specifier: &corev3.DataSource_InlineString{InlineString: format},
+				},
+			},
+		}},
+	}
 }
 
 // discoveredAccess is the place of the access form. Until the module is there,
@@ -103,7 +110,7 @@ func (b *builder) accessConfig(table []byte) *corev3.TypedExtensionConfig {
 }
 
 func (b *builder) lifetimeConfig() *corev3.TypedExtensionConfig {
-	c := config.Config{Form: config.Lifetime, Destination: b.workload.Name.String()}
+	c := config.Config{Form: config.Lifetime, Destination: b.workload.Metered()}
 	return &corev3.TypedExtensionConfig{
 		Name:        config.LifetimeFilter,
 		TypedConfig: pack(&networkwasmv3.Wasm{Config: b.plugin(config.LifetimeFilter, c, b.vm())}),
@@ -124,7 +131,7 @@ func (b *builder) connectionsConfig(table []byte) *corev3.TypedExtensionConfig {
 func (b *builder) deciding(form config.Form, table []byte) config.Config {
 	return config.Config{
 		Form:        form,
-		Destination: b.workload.Name.String(),
+		Destination: b.workload.Metered(),
 		Version:     versionOf(table, b.workload.Mode),
 		Mode:        b.workload.Mode,
 		Table:       table,

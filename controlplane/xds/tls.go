@@ -40,9 +40,14 @@ func upstreamTLS(ids []string) *corev3.TransportSocket {
 // the policy's to say. Sessions are never resumed, as a resumed one would not
 // look at the certificate again.
 func downstreamTLS(trustDomain string) *corev3.TransportSocket {
-	pin := uriPin(&matcherv3.StringMatcher{
+	return downstreamOf(&matcherv3.StringMatcher{
 		MatchPattern: &matcherv3.StringMatcher_Prefix{Prefix: mesh.SPIFFEPrefix(trustDomain)},
 	})
+}
+
+// downstreamOf accepts the SPIFFE IDs that match.
+func downstreamOf(ids *matcherv3.StringMatcher) *corev3.TransportSocket {
+	pin := uriPin(ids)
 	return &corev3.TransportSocket{
 		Name: "envoy.transport_sockets.tls",
 		ConfigType: &corev3.TransportSocket_TypedConfig{TypedConfig: pack(&tlsv3.DownstreamTlsContext{

@@ -8,11 +8,12 @@ package config
 import (
 	"encoding/binary"
 
+	"github.com/wasmesh/wasmesh/filters/identity"
 	"github.com/wasmesh/wasmesh/filters/policy"
 )
 
 // magic opens a configuration; its last byte is the version of the layout.
-const magic = "wmc\x02"
+const magic = "wmc\x03"
 
 // Form is the place in the sidecar that a plugin takes.
 type Form byte
@@ -40,8 +41,8 @@ const (
 // Config is one plugin's configuration.
 type Config struct {
 	Form Form
-	// Destination is the workload's own "namespace/name".
-	Destination string
+	// Destination is what metrics call the workload.
+	Destination identity.Workload
 	// Version identifies the table; the filter reports it as a gauge. Below
 	// 2^53, so that every reader of numbers keeps it whole.
 	Version uint64
@@ -55,8 +56,10 @@ type Config struct {
 func (c Config) Encode() []byte {
 	b := append([]byte(magic), byte(c.Form), byte(c.Mode))
 	b = binary.AppendUvarint(b, c.Version)
-	b = binary.AppendUvarint(b, uint64(len(c.Destination)))
-	b = append(b, c.Destination...)
+	for _, text := range []string{c.Destination.Namespace, c.Destination.Kind, c.Destination.Name} {
+		b = binary.AppendUvarint(b, uint64(len(text)))
+		b = append(b, text...)
+	}
 	return append(b, c.Table...)
 }
 
@@ -76,11 +79,14 @@ func Decode(b []byte) (Config, *policy.Table, bool) {
 		return Config{}, nil, false
 	}
 	b = b[n:]
-	size, n := binary.Uvarint(b)
-	if n <= 0 || size > uint64(len(b)-n) {
-		return Config{}, nil, false
+	for _, text := range []*string{&c.Destination.Namespace, &c.Destination.Kind, &c.Destination.Name} {
+		size, n := binary.Uvarint(b)
+		if n <= 0 || size > uint64(len(b)-n) {
+			return Config{}, nil, false
+		}
+		*text, b = string(b[n:n+int(size)]), b[n+int(size):]
 	}
-	c.Destination, c.Table = string(b[n:n+int(size)]), b[n+int(size):]
+	c.Table = b
 	switch c.Form {
 	case Lifetime:
 		return c, nil, len(c.Table) == 0

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/wasmesh/wasmesh/filters/config"
+	"github.com/wasmesh/wasmesh/filters/identity"
 	"github.com/wasmesh/wasmesh/filters/policy"
 )
 
@@ -13,11 +14,11 @@ func access() config.Config {
 		Name: "shop/readers", Sources: []string{"spiffe://mesh.test/ns/shop/sa/reader"},
 		Ports: []policy.PortRange{policy.EveryPort()}, Matches: []policy.Match{{Name: "get", Methods: []string{"GET"}}},
 	}})
-	return config.Config{Form: config.Access, Destination: "shop/bookstore", Version: 1<<53 - 1, Table: table.Encode()}
+	return config.Config{Form: config.Access, Destination: identity.Workload{Namespace: "shop", Kind: "Deployment", Name: "bookstore"}, Version: 1<<53 - 1, Table: table.Encode()}
 }
 
 func lifetime() config.Config {
-	return config.Config{Form: config.Lifetime, Destination: "shop/bookstore"}
+	return config.Config{Form: config.Lifetime, Destination: identity.Workload{Namespace: "shop", Kind: "Deployment", Name: "bookstore"}}
 }
 
 func equal(a, b config.Config) bool {

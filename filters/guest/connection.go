@@ -23,6 +23,13 @@ const ConnectionFormat = "%DOWNSTREAM_PEER_URI_SAN%|%DOWNSTREAM_PEER_DNS_SAN%|%D
 // ConnectionKey is the filter-state key under which the sidecar keeps it.
 const ConnectionKey = "wasmesh.peer"
 
+// SubjectKey is that of the subject of the peer's certificate, which SubjectFormat
+// makes. It is read once for each peer, not for each stream.
+const (
+	SubjectKey    = "wasmesh.subject"
+	SubjectFormat = "%DOWNSTREAM_PEER_SUBJECT%"
+)
+
 // ParseConnection reads the filter state. A part that is missing or odd stays
 // zero: no peer, no port and an expiry in 1970 all deny.
 func ParseConnection(s string) Connection {

@@ -7,8 +7,9 @@ import "github.com/proxy-wasm/proxy-wasm-go-sdk/proxywasm"
 
 // The kinds of the Proxy-Wasm ABI.
 const (
-	kindCounter = 0
-	kindGauge   = 1
+	kindCounter   = 0
+	kindGauge     = 1
+	kindHistogram = 2
 )
 
 // Counter is a counter of the sidecar. The zero Counter counts nothing.
@@ -16,6 +17,9 @@ type Counter struct{ metric metric }
 
 // Gauge is a gauge of the sidecar. The zero Gauge shows nothing.
 type Gauge struct{ metric metric }
+
+// Histogram is a histogram of the sidecar. The zero Histogram records nothing.
+type Histogram struct{ metric metric }
 
 type metric struct {
 	id      uint32
@@ -29,6 +33,10 @@ func DefineCounter(name string) Counter { return Counter{define(kindCounter, nam
 // DefineGauge returns the gauge of that name. One that the host refuses is
 // logged, and shows nothing.
 func DefineGauge(name string) Gauge { return Gauge{define(kindGauge, name)} }
+
+// DefineHistogram returns the histogram of that name. One that the host refuses is
+// logged, and records nothing.
+func DefineHistogram(name string) Histogram { return Histogram{define(kindHistogram, name)} }
 
 func define(kind uint32, name string) metric {
 	id, ok := hostDefine(kind, name)
@@ -49,5 +57,12 @@ func (c Counter) Increment() {
 func (g Gauge) Set(value uint64) {
 	if g.metric.defined && !hostRecord(g.metric.id, value) {
 		proxywasm.LogError("a gauge could not be set")
+	}
+}
+
+// Record adds one value.
+func (h Histogram) Record(value uint64) {
+	if h.metric.defined && !hostRecord(h.metric.id, value) {
+		proxywasm.LogError("a histogram could not be recorded")
 	}
 }

@@ -14,6 +14,24 @@ func ReadConnection() (Connection, bool) {
 	return ParseConnection(unsafe.String(unsafe.SliceData(b), len(b))), true
 }
 
+// ReadSubject reads the subject of the certificate of the current stream's peer,
+// empty where it has none.
+func ReadSubject() string {
+	b, _ := property("filter_state\x00" + SubjectKey)
+	return string(b)
+}
+
+// Milliseconds reads how long the current stream has taken, rounded up, as a bucket
+// holds what took at most its bound. False: it is not over.
+func Milliseconds() (uint64, bool) {
+	b, ok := property("request\x00duration")
+	if !ok || len(b) != 8 {
+		return 0, false
+	}
+	const nanoseconds = 1_000_000
+	return (binary.LittleEndian.Uint64(b) + nanoseconds - 1) / nanoseconds, true
+}
+
 // ResponseCode reads the status the caller got; 0 if it got none.
 func ResponseCode() int {
 	b, ok := property("response\x00code")

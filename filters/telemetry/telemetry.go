@@ -14,25 +14,31 @@ import (
 	"github.com/wasmesh/wasmesh/filters/traffic"
 )
 
-// maxSeries bounds what one filter defines: the sidecar never frees a series.
-const maxSeries = 2000
-
-// overflow is the source under which everything past maxSeries is counted.
-const overflow = "overflow"
+const (
+	// maxSeries bounds what one filter defines: the sidecar never frees a series.
+	maxSeries = 2000
+	// maxPeers bounds the peers that are remembered. Beyond it all are read anew, as
+	// pods come and go while their workloads stay.
+	maxPeers = 2000
+)
 
 // Counters are the series of one destination. They live as long as the plugin.
 // Of nil Counters every Source is nil, and a nil Source counts nothing.
 type Counters struct {
-	destination string
-	sources     map[string]*Source
-	series      int
+	destination identity.Workload
+	// peers finds what a peer is counted under by the label in its certificate.
+	peers   map[string]*Source
+	sources map[identity.Workload]*Source
+	series  int
+	folded  guest.Counter
 }
 
 // Source counts what one peer does. Its series are defined when first needed.
 type Source struct {
 	counters *Counters
-	name     string
+	workload identity.Workload
 	codes    map[int]guest.Counter
+	duration *guest.Histogram
 	events   map[event]guest.Counter
 }
 
@@ -42,61 +48,87 @@ type event struct {
 	reason policy.Reason
 }
 
-// New returns counters for a destination, given as "namespace/name".
-func New(destination string) *Counters {
-	return &Counters{destination: destination, sources: map[string]*Source{}}
+// New returns counters for a destination.
+func New(destination identity.Workload) *Counters {
+	return &Counters{
+		destination: destination, peers: map[string]*Source{}, sources: map[identity.Workload]*Source{},
+		folded: guest.DefineCounter(traffic.Folded),
+	}
 }
 
-// Source returns the counters of the peer with that certificate label.
+// Source returns the counters of the current stream's peer, which has that label.
 func (c *Counters) Source(dnsName string) *Source {
 	if c == nil {
 		return nil
 	}
-	if s, ok := c.sources[dnsName]; ok {
+	if s, ok := c.peers[dnsName]; ok {
 		return s
 	}
-	name := traffic.Unknown
-	if label, ok := identity.ParseLabel(dnsName); ok {
-		name = strings.Clone(label.String())
+	if len(c.peers) >= maxPeers {
+		clear(c.peers)
 	}
-	if len(c.sources) >= maxSeries {
-		return c.named(overflow, overflow)
-	}
-	return c.named(strings.Clone(dnsName), name)
-}
-
-func (c *Counters) named(key, name string) *Source {
-	if s, ok := c.sources[key]; ok {
-		return s
-	}
-	s := &Source{
-		counters: c,
-		name:     name,
-		codes:    map[int]guest.Counter{},
-		events:   map[event]guest.Counter{},
-	}
-	c.sources[key] = s
+	s := c.of(workloadOf(dnsName))
+	c.peers[strings.Clone(dnsName)] = s
 	return s
 }
 
-// Finished counts one finished request.
+// workloadOf reads what the certificate of the current stream's peer says. A peer
+// outside of the mesh is unknown, never a guess.
+func workloadOf(dnsName string) identity.Workload {
+	label, ok := identity.ParseLabel(dnsName)
+	if !ok {
+		return identity.Unknown()
+	}
+	owner, _ := identity.ParseOwner(guest.ReadSubject())
+	w := identity.WorkloadOf(label, owner)
+	return identity.Workload{Namespace: strings.Clone(w.Namespace), Kind: w.Kind, Name: strings.Clone(w.Name)}
+}
+
+func overflow() identity.Workload {
+	return identity.Workload{Namespace: traffic.Overflow, Kind: traffic.Overflow, Name: traffic.Overflow}
+}
+
+func (c *Counters) of(w identity.Workload) *Source {
+	if s, ok := c.sources[w]; ok {
+		return s
+	}
+	if c.full() && w != overflow() {
+		return c.of(overflow())
+	}
+	s := &Source{counters: c, workload: w, codes: map[int]guest.Counter{}, events: map[event]guest.Counter{}}
+	c.sources[w] = s
+	return s
+}
+
+// Finished counts one finished request: its code, and how long it took.
 func (s *Source) Finished(code int) {
 	if s == nil {
 		return
 	}
+	_, known := s.codes[code]
+	code = traffic.Code(code, len(s.codes), known)
 	counter, ok := s.codes[code]
 	if !ok {
-		if s.counters.full() && s.name != overflow {
-			s.counters.named(overflow, overflow).Finished(0)
+		if s.full() {
+			s.counters.of(overflow()).Finished(code)
 			return
 		}
-		if s.name == overflow {
-			code = 0
-		}
-		counter = s.counters.define(traffic.RequestSeries(s.name, s.counters.destination, code))
+		counter = s.counters.define(traffic.RequestSeries(s.workload, s.counters.destination, code))
 		s.codes[code] = counter
 	}
-	counter.Increment()
+	s.counted(counter)
+	if took, ok := guest.Milliseconds(); ok {
+		s.took(took)
+	}
+}
+
+func (s *Source) took(milliseconds uint64) {
+	if s.duration == nil {
+		h := guest.DefineHistogram(traffic.DurationSeries(s.workload, s.counters.destination))
+		s.counters.series++
+		s.duration = &h
+	}
+	s.duration.Record(milliseconds)
 }
 
 // Denied counts one refusal.
@@ -117,26 +149,36 @@ func (s *Source) count(e event) {
 	}
 	counter, ok := s.events[e]
 	if !ok {
-		if s.counters.full() && s.name != overflow {
-			s.counters.named(overflow, overflow).count(e)
+		if s.full() {
+			s.counters.of(overflow()).count(e)
 			return
 		}
 		counter = s.counters.define(s.series(e))
 		s.events[e] = counter
 	}
-	counter.Increment()
+	s.counted(counter)
+}
+
+// full reports that there is no room for another series of s.
+func (s *Source) full() bool { return s.counters.full() && s.workload != overflow() }
+
+func (s *Source) counted(under guest.Counter) {
+	under.Increment()
+	if s.workload == overflow() {
+		s.counters.folded.Increment()
+	}
 }
 
 func (s *Source) series(e event) string {
 	if e.metric == traffic.Connections {
-		return traffic.ConnectionSeries(s.name, s.counters.destination)
+		return traffic.ConnectionSeries(s.workload, s.counters.destination)
 	}
-	return traffic.ReasonSeries(e.metric, s.name, s.counters.destination, string(e.reason))
+	return traffic.ReasonSeries(e.metric, s.workload, s.counters.destination, string(e.reason))
 }
 
 func (c *Counters) full() bool { return c.series >= maxSeries }
 
-func (c *Counters) define(name string) guest.Counter {
+func (c *Counters) define(series string) guest.Counter {
 	c.series++
-	return guest.DefineCounter(name)
+	return guest.DefineCounter(series)
 }

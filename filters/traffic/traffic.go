@@ -5,12 +5,23 @@
 // reads. It never counts anything itself, and never takes a label from a header.
 package traffic
 
-import "strconv"
+import (
+	"strconv"
+
+	"github.com/wasmesh/wasmesh/filters/identity"
+)
 
 // The metrics the sidecar exposes. Names and labels may still change.
 const (
-	// Requests counts finished requests by source, destination and code.
-	Requests = "wasmesh_requests_total"
+	// Requests counts finished requests by the namespace, kind and name of source and
+	// destination, and by code. Duration is a histogram of how long they took, in
+	// milliseconds, without the code. Names and labels are those of Open Service Mesh:
+	// Flagger's provider "osm" and its dashboards read them.
+	Requests = "osm_request_total"
+	Duration = "osm_request_duration_ms"
+	// Folded counts events that were counted under Overflow, as there are too many
+	// peers to tell them apart.
+	Folded = "wasmesh_folded_total"
 	// Denials counts refused requests by source, destination and reason.
 	Denials = "wasmesh_denials_total"
 	// Forbidden counts the 403 answers that a caller's application gets, and the
@@ -40,29 +51,57 @@ const (
 	Panics = "wasmesh_panics_total"
 )
 
-// Unknown stands for a peer without a label of ours.
-const Unknown = "unknown"
+// Overflow stands for all peers beyond what one filter tells apart.
+const Overflow = "overflow"
 
 // RequestSeries is the series of one finished request; code 0 is no response.
-func RequestSeries(source, destination string, code int) string {
-	return Requests + label("source", source) + label("destination", destination) +
-		label("response_code", strconv.Itoa(code))
+func RequestSeries(source, destination identity.Workload, code int) string {
+	return Requests + edge(source, destination) + label("response_code", strconv.Itoa(code))
+}
+
+// DurationSeries is the histogram of requests from one workload to another.
+func DurationSeries(source, destination identity.Workload) string {
+	return Duration + edge(source, destination)
+}
+
+// maxCodes is how many codes of one edge are told apart.
+const maxCodes = 4
+
+// Code is the code under which a response is counted, where those in seen already
+// are: what an application answers must not make series without end. Beyond some
+// codes it is the first of its class, so that 418 is 400, and a failure stays one.
+func Code(code int, seen int, known bool) int {
+	switch {
+	case code < 100 || code > 599:
+		return 0
+	case known || seen < maxCodes:
+		return code
+	}
+	return code / 100 * 100
+}
+
+func edge(source, destination identity.Workload) string {
+	return side("source", source) + side("destination", destination)
+}
+
+func side(of string, w identity.Workload) string {
+	return label(of+"_namespace", w.Namespace) + label(of+"_kind", w.Kind) + label(of+"_name", w.Name)
 }
 
 // DenialSeries is the series of one refused request or connection.
-func DenialSeries(source, destination, reason string) string {
+func DenialSeries(source, destination identity.Workload, reason string) string {
 	return ReasonSeries(Denials, source, destination, reason)
 }
 
 // ReasonSeries is the series of one event with a reason; metric is Denials,
 // Audited or Revoked.
-func ReasonSeries(metric, source, destination, reason string) string {
-	return metric + label("source", source) + label("destination", destination) + label("reason", reason)
+func ReasonSeries(metric string, source, destination identity.Workload, reason string) string {
+	return metric + label("source", source.String()) + label("destination", destination.String()) + label("reason", reason)
 }
 
 // ConnectionSeries is the series of one connection to an opaque port.
-func ConnectionSeries(source, destination string) string {
-	return Connections + label("source", source) + label("destination", destination)
+func ConnectionSeries(source, destination identity.Workload) string {
+	return Connections + label("source", source.String()) + label("destination", destination.String())
 }
 
 // label writes one label as the sidecar's stats_tags read it: ".=name=.=value;.;".

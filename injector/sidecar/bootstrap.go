@@ -215,7 +215,10 @@ func overloadManager() object {
 }
 
 // labels are what a metric's name may carry, as `.=name=.=value;.;`.
-var labels = [...]string{"source", "destination", "response_code", "rule", "reason"}
+var labels = [...]string{
+	"source", "destination", "response_code", "rule", "reason",
+	"source_namespace", "source_kind", "source_name", "destination_namespace", "destination_kind", "destination_name",
+}
 
 // statsConfig turns the labels inside the names of the filters' metrics into
 // tags. The form is that of filters/traffic; it was measured to survive every
@@ -225,13 +228,13 @@ func statsConfig() object {
 	for _, label := range labels {
 		tags = append(tags, object{
 			"tag_name": label,
-			"regex":    `^wasmcustom\.wasmesh_.*?(\.=` + label + `=\.=(.*?);\.;)`,
+			"regex":    `^wasmcustom\.(?:wasmesh|osm)_.*?(\.=` + label + `=\.=(.*?);\.;)`,
 		})
 	}
 	return object{
 		"stats_tags": tags,
 		"histogram_bucket_settings": []any{object{
-			"match":   object{"prefix": "wasmcustom.wasmesh_"},
+			"match":   object{"prefix": "wasmcustom.osm_"},
 			"buckets": []any{1, 5, 10, 50, 100, 500, 1000, 5000},
 		}},
 	}

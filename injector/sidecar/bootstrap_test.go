@@ -103,8 +103,8 @@ func shortDir(t *testing.T) string {
 
 // Envoy takes the second group as the value and the first out of the name.
 func TestLabelsOfAMetric(t *testing.T) {
-	name := "wasmcustom.wasmesh_requests_total.=source=.=a/b;.;.=destination=.=c/d;.;.=response_code=.=200;.;"
-	want := map[string]string{"source": "a/b", "destination": "c/d", "response_code": "200"}
+	name := "wasmcustom.osm_request_total.=source_namespace=.=a;.;.=destination_name=.=c.d;.;.=response_code=.=200;.;"
+	want := map[string]string{"source_namespace": "a", "destination_name": "c.d", "response_code": "200"}
 	for _, tag := range statsConfig()["stats_tags"].([]any) {
 		o := tag.(object)
 		m := regexp.MustCompile(o["regex"].(string)).FindStringSubmatch(name)

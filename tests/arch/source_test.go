@@ -13,7 +13,7 @@ import (
 // purePackages decide; effects live elsewhere.
 var purePackages = []string{
 	"filters/automaton", "filters/config", "filters/identity", "filters/pattern", "filters/policy",
-	"filters/traffic", "controlplane/mesh", "controlplane/modules", "controlplane/observe", "controlplane/smi", "controlplane/suggest",
+	"filters/traffic", "controlplane/mesh", "controlplane/metricsapi", "controlplane/metricsapi/show", "controlplane/modules", "controlplane/observe", "controlplane/smi", "controlplane/suggest",
 	"controlplane/wire", "controlplane/xds", "controlplane/kube/report", "controlplane/kube/trim", "injector/inject", "injector/redirect", "injector/sidecar/probe", "charts/images",
 }
 

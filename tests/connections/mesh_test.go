@@ -12,6 +12,7 @@ import (
 	"github.com/wasmesh/wasmesh/controlplane/files"
 	"github.com/wasmesh/wasmesh/controlplane/mesh"
 	"github.com/wasmesh/wasmesh/controlplane/smi"
+	"github.com/wasmesh/wasmesh/filters/identity"
 	"github.com/wasmesh/wasmesh/filters/policy"
 	"github.com/wasmesh/wasmesh/filters/traffic"
 	"github.com/wasmesh/wasmesh/tests/rig"
@@ -143,6 +144,9 @@ func (n *network) counted(t *testing.T, w mesh.Name, series string) uint64 {
 func unsent(service mesh.Name, port uint16, r policy.Reason) string {
 	return fmt.Sprintf("%s.%s.destination.%s:%d.reason.%s", traffic.ForbiddenScope, traffic.Forbidden, service, port, r)
 }
+
+// metered is what metrics call a workload.
+func metered(w mesh.Name) identity.Workload { return mesh.Workload{Name: w}.Metered() }
 
 // counts runs do and wants each series of w to have risen by so much.
 func (n *network) counts(t *testing.T, w mesh.Name, rises map[string]uint64, do func()) {

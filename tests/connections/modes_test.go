@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/wasmesh/wasmesh/controlplane/mesh"
+	"github.com/wasmesh/wasmesh/filters/identity"
 	"github.com/wasmesh/wasmesh/filters/policy"
 	"github.com/wasmesh/wasmesh/filters/traffic"
 )
@@ -25,11 +26,13 @@ func (n *network) answers(from, service mesh.Name, port uint16, path string, wan
 // back.
 func testModes(t *testing.T, n *network) {
 	rules := manifests(grant{name: "some", to: "store", sources: []string{"caller"}, ports: []int{7001, 8001}, paths: []string{"/hello$"}})
-	from, to := other.String(), store.String()
-	audited := func(source string, r policy.Reason) string {
+	from, to := metered(other), metered(store)
+	audited := func(source identity.Workload, r policy.Reason) string {
 		return traffic.ReasonSeries(traffic.Audited, source, to, string(r))
 	}
-	denied := func(source string, r policy.Reason) string { return traffic.DenialSeries(source, to, string(r)) }
+	denied := func(source identity.Workload, r policy.Reason) string {
+		return traffic.DenialSeries(source, to, string(r))
+	}
 	echoes, greets, elsewhere := opaque()[0], opaque()[1], opaque()[4]
 	play := func(outcome int, pass bool) {
 		connection := n.denied
@@ -56,10 +59,10 @@ func testModes(t *testing.T, n *network) {
 	for _, s := range steps {
 		n.edit(t, rules+labelled("store", "mode: "+s.label))
 		n.counts(t, store, map[string]uint64{
-			audited(from, policy.ReasonSource): 2 * s.audited, audited(caller.String(), policy.ReasonPort): s.audited,
-			audited(caller.String(), policy.ReasonPath): s.audited, denied(caller.String(), policy.ReasonPath): s.refused,
+			audited(from, policy.ReasonSource): 2 * s.audited, audited(metered(caller), policy.ReasonPort): s.audited,
+			audited(metered(caller), policy.ReasonPath): s.audited, denied(metered(caller), policy.ReasonPath): s.refused,
 			// These are refused before they are sent.
-			denied(from, policy.ReasonSource): 0, denied(caller.String(), policy.ReasonPort): 0,
+			denied(from, policy.ReasonSource): 0, denied(metered(caller), policy.ReasonPort): 0,
 		}, func() {
 			n.counts(t, other, map[string]uint64{
 				unsent(store, 8001, policy.ReasonSource): s.refused, unsent(store, echoes.dialled, policy.ReasonSource): s.refused,

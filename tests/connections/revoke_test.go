@@ -65,10 +65,10 @@ func testRevoke(t *testing.T, n *network) {
 	kept(t, append(lost, stays...)) // another mode
 	n.edit(t, manifests(every("first", "store", "caller"), every("second", "store", "other"))+labelled("side", "mode: audit"))
 	kept(t, append(lost, stays...)) // another namespace's mode
-	from, to := caller.String(), store.String()
+	from, to := metered(caller), metered(store)
 	n.counts(t, store, map[string]uint64{
 		traffic.ReasonSeries(traffic.Revoked, from, to, string(policy.ReasonSource)):           uint64(len(lost)),
-		traffic.ReasonSeries(traffic.Revoked, other.String(), to, string(policy.ReasonSource)): 0,
+		traffic.ReasonSeries(traffic.Revoked, metered(other), to, string(policy.ReasonSource)): 0,
 	}, func() {
 		began := time.Now()
 		n.write(t, manifests(every("second", "store", "other")))

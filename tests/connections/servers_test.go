@@ -21,7 +21,7 @@ const rows = 5000
 // to other: its own sidecar closes, and the store's hears nothing.
 func (n *network) once(t *testing.T, port uint16, do func()) {
 	t.Helper()
-	n.counts(t, store, map[string]uint64{traffic.DenialSeries(other.String(), store.String(), string(policy.ReasonSource)): 0}, func() {
+	n.counts(t, store, map[string]uint64{traffic.DenialSeries(metered(other), metered(store), string(policy.ReasonSource)): 0}, func() {
 		n.counts(t, other, map[string]uint64{unsent(store, port, policy.ReasonSource): 1}, do)
 	})
 }

@@ -165,10 +165,10 @@ func want(t *testing.T, what string, err error) {
 func testOpaqueMetrics(t *testing.T, n *network) {
 	n.grant(t, grant{name: "one", to: "store", sources: []string{"caller"}, ports: []int{7001}})
 	echoes, greets := opaque()[0], opaque()[1]
-	from, to := caller.String(), store.String()
+	from, to := metered(caller), metered(store)
 	n.counts(t, store, map[string]uint64{
 		traffic.ConnectionSeries(from, to):           3,
-		traffic.ConnectionSeries(other.String(), to): 0,
+		traffic.ConnectionSeries(metered(other), to): 0,
 	}, func() {
 		for range 3 {
 			want(t, "granted", n.allowed(t.Context(), caller, echoes))

@@ -74,7 +74,7 @@ func read(ctx context.Context, m *demo.Mesh) (ledger, error) {
 		out.addReport(name, r)
 	}
 	for name, sidecar := range m.Sidecars {
-		metrics, err := sidecar.Metrics(ctx, "wasmesh[_.]")
+		metrics, err := sidecar.Metrics(ctx, "wasmesh[_.]|osm_request_total")
 		if err != nil {
 			return nil, err
 		}
@@ -105,7 +105,7 @@ func (l ledger) addReport(name string, r tally.Report) {
 
 func (l ledger) addMetrics(metrics demo.Metrics) {
 	for _, s := range metrics {
-		e := entry{from: plain(s.Labels["source"]), to: plain(s.Labels["destination"])}
+		e := entry{from: plain(s.Peer("source")), to: plain(s.Peer("destination"))}
 		if e.from == briefName {
 			continue
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/wasmesh/wasmesh/controlplane/xds"
 	"github.com/wasmesh/wasmesh/filters/config"
 	"github.com/wasmesh/wasmesh/filters/guest"
+	"github.com/wasmesh/wasmesh/filters/identity"
 	"github.com/wasmesh/wasmesh/filters/policy"
 	"github.com/wasmesh/wasmesh/filters/traffic"
 	"github.com/wasmesh/wasmesh/filters/wasmtest"
@@ -22,14 +23,19 @@ import (
 )
 
 const (
-	// destination is the one workload that the filter serves, world after world.
-	destination = "shop/server"
-	callerName  = "caller-0"
+	callerName = "caller-0"
+	// serverName is the one workload that the filter serves, world after world.
+	serverName  = "server"
 	callerLabel = callerName + ".workload.shop.peer.wasmesh.internal"
 	// Every certificate ends an hour after the VM's noon.
 	noon    = 1_000_000
 	expires = noon + 3600
 )
+
+// workload is what metrics call one of the shop's.
+func workload(name string) identity.Workload {
+	return identity.Workload{Namespace: "shop", Kind: "Workload", Name: name}
+}
 
 // buildModule returns the module that is judged.
 func buildModule(t *testing.T) *wasmtest.Module {
@@ -95,7 +101,7 @@ func servers(a *judge.Answered) []mesh.Name {
 
 // push gives the filter another table, as a live edit.
 func (f *filter) push(ctx context.Context, table []byte) (err error) {
-	c := config.Config{Form: config.Access, Destination: destination, Version: 1, Table: table}.Encode()
+	c := config.Config{Form: config.Access, Destination: workload(serverName), Version: 1, Table: table}.Encode()
 	if f.plugin != nil {
 		f.plugin, err = f.plugin.Update(ctx, c)
 		return err
@@ -136,7 +142,7 @@ func (f *filter) ask(ctx context.Context, r world.Request, want policy.Verdict) 
 }
 
 func (f *filter) denied(r policy.Reason) uint64 {
-	m, _ := f.plugin.VM().Proxy().Metric(wasmtest.Counter, traffic.DenialSeries("shop/"+callerName, destination, string(r)))
+	m, _ := f.plugin.VM().Proxy().Metric(wasmtest.Counter, traffic.DenialSeries(workload(callerName), workload(serverName), string(r)))
 	return m.Value
 }
 

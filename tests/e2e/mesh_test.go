@@ -35,6 +35,7 @@ func TestMesh(t *testing.T) {
 		{"bookstore", startBookstore},
 		{"startup", startup},
 		{"access", access},
+		{"metrics API", metricsAPI},
 		{"around the proxy", aroundTheProxy},
 		{"excluded port", excludedPort},
 		{"replicas", replicas},
@@ -68,7 +69,8 @@ func TestMesh(t *testing.T) {
 }
 
 func install(t *testing.T) {
-	out, err := kube.Helm(t.Context(), "install", "wasmesh", chart, "--namespace", system, "--create-namespace", "--wait", "--timeout", "90s")
+	out, err := kube.Helm(t.Context(), "install", "wasmesh", chart, "--namespace", system, "--create-namespace", "--wait", "--timeout", "90s",
+		"--set", "metricsAPI.enabled=true", "--set", "metricsAPI.scrapeInterval="+scrapeInterval.String())
 	if err != nil {
 		describe(t.Context(), t, system)
 		t.Fatalf("%v\n%s", err, out)
@@ -189,7 +191,7 @@ func uninstall(t *testing.T) {
 func leftovers(t *testing.T) []string {
 	t.Helper()
 	var left []string
-	kinds := "customresourcedefinitions,clusterroles,clusterrolebindings,mutatingwebhookconfigurations," +
+	kinds := "customresourcedefinitions,apiservices,clusterroles,clusterrolebindings,mutatingwebhookconfigurations," +
 		"validatingwebhookconfigurations,roles,rolebindings,configmaps,secrets,services,deployments,leases,serviceaccounts,poddisruptionbudgets"
 	for _, name := range strings.Fields(kubectl(t, "get", kinds, "--all-namespaces", "-o", "name")) {
 		if strings.Contains(name, "wasmesh") || strings.Contains(name, "smi-spec.io") {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/wasmesh/wasmesh/filters/config"
 	"github.com/wasmesh/wasmesh/filters/guest"
+	"github.com/wasmesh/wasmesh/filters/identity"
 	"github.com/wasmesh/wasmesh/filters/pattern"
 	"github.com/wasmesh/wasmesh/filters/policy"
 	"github.com/wasmesh/wasmesh/filters/wasmtest"
@@ -48,7 +49,7 @@ func judging(t *testing.T, module *wasmtest.Module, matches []policy.Match) *was
 	}})
 	p, err := module.StartPlugin(t.Context(), wasmtest.Options{Now: time.Unix(1000, 0)}, wasmtest.PluginConfig{
 		Name: config.AccessFilter, OnFailure: wasmtest.FailReload, ReloadBackoff: reload,
-		Configuration: config.Config{Form: config.Access, Destination: "shop/store", Version: 1, Table: table.Encode()}.Encode(),
+		Configuration: config.Config{Form: config.Access, Destination: identity.Workload{Namespace: "shop", Kind: "Workload", Name: "store"}, Version: 1, Table: table.Encode()}.Encode(),
 	})
 	if err != nil {
 		t.Fatal(err)

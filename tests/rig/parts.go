@@ -16,6 +16,9 @@ import (
 func (m *Mesh) XDSAddress() string  { return m.xds }
 func (m *Mesh) JoinAddress() string { return m.join }
 
+// MetricsAddress is where traffic metrics are told.
+func (m *Mesh) MetricsAddress() string { return m.metrics }
+
 // RegistryAddress is where it serves modules, host:port.
 func (m *Mesh) RegistryAddress() string { return m.registry }
 

@@ -42,6 +42,9 @@ type Options struct {
 	// Relay, if there is one, is given the control plane's xDS address and returns
 	// the one that sidecars connect to instead.
 	Relay func(xds string) (string, error)
+	// Metrics has the control plane serve traffic metrics, which it scrapes every
+	// second.
+	Metrics bool
 	// InsecureRegistries are those from which the control plane may get modules of
 	// filters although they are on this machine.
 	InsecureRegistries []string
@@ -54,6 +57,7 @@ type Mesh struct {
 	memory    string // the sidecars' run folders
 	xds, join string // host:port of the control plane
 	registry  string // where it serves modules
+	metrics   string // where it serves traffic metrics; empty: nowhere
 	relay     string // where sidecars find xds
 	starter   *starter
 	sidecars  map[mesh.Name]*process
@@ -141,6 +145,11 @@ func (m *Mesh) startControlPlane() (err error) {
 	if m.registry, err = freeAddress(m.ctx); err != nil {
 		return err
 	}
+	if m.options.Metrics {
+		if m.metrics, err = freeAddress(m.ctx); err != nil {
+			return err
+		}
+	}
 	m.relay = m.xds
 	if m.options.Relay != nil {
 		if m.relay, err = m.options.Relay(m.xds); err != nil {
@@ -155,6 +164,7 @@ func (m *Mesh) startControlPlane() (err error) {
 		Source: m.options.Manifests, State: m.state(), Module: m.options.Programs.Module, Modules: m.modules(),
 		XDS: m.xds, Join: m.join, Registry: m.registry, Status: m.status(), Settings: m.options.Settings,
 		InsecureRegistries: m.options.InsecureRegistries,
+		Metrics:            controlplane.Metrics{Address: m.metrics, Interval: time.Second},
 		LeafLifetime:       ca.DefaultLeafLifetime, Log: slog.New(slog.NewTextHandler(log, nil)),
 		Inspect: m.options.Inspect,
 	}

@@ -36,7 +36,7 @@ func tally(c call, before, after map[string]uint64) (verdict, error) {
 
 // countedFor are the series that a verdict moves by one.
 func countedFor(c call, v verdict) []string {
-	source, destination := c.caller.Name.String(), c.server.Name.String()
+	source, destination := c.caller.Metered(), c.server.Metered()
 	var out []string
 	if c.wire == tcp && v.passes() && !c.outside() { // outsiders are not looked at
 		out = append(out, traffic.ConnectionSeries(source, destination))

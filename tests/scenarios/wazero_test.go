@@ -67,7 +67,7 @@ func formOf(p mesh.WorkloadPort) config.Form {
 
 func (w *wazero) push(ctx context.Context, s *mesh.Snapshot, server mesh.Workload, form config.Form) (err error) {
 	c := config.Config{
-		Form: form, Destination: server.Name.String(), Version: xds.PolicyVersion(s, server),
+		Form: form, Destination: server.Metered(), Version: xds.PolicyVersion(s, server),
 		Mode: server.Mode, Table: xds.Table(s, server).Encode(),
 	}
 	at := place{server.Name, form}

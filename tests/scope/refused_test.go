@@ -81,7 +81,7 @@ func testOwnSidecarRefuses(t *testing.T, s *street) {
 // counted are the counters of refusals of a workload's Envoy.
 func (s *street) counted(workload string) map[string]uint64 {
 	s.t.Helper()
-	stats, err := s.Stats(s.t.Context(), shop(workload), `^wasmesh\.|^wasmcustom\.wasmesh_(denials|requests|connections)`)
+	stats, err := s.Stats(s.t.Context(), shop(workload), `^wasmesh\.|^wasmcustom\.(wasmesh_(denials|connections)|osm_request_total)`)
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -61,17 +61,28 @@ func servicePorts(ports []corev1.ServicePort) []corev1.ServicePort {
 	return out
 }
 
-// Pod keeps who it is, where, and which ports its containers name. Whether it is
-// ready is told by the EndpointSlices.
+// Pod keeps who it is, whose, where, and which ports its containers name. Whether
+// it is ready is told by the EndpointSlices.
 func Pod(p *corev1.Pod) *corev1.Pod {
+	meta := Meta(p)
+	meta.OwnerReferences = controller(p)
 	return &corev1.Pod{
-		ObjectMeta: Meta(p),
+		ObjectMeta: meta,
 		Spec: corev1.PodSpec{
 			ServiceAccountName: p.Spec.ServiceAccountName, HostNetwork: p.Spec.HostNetwork,
 			InitContainers: containers(p.Spec.InitContainers), Containers: containers(p.Spec.Containers),
 		},
 		Status: corev1.PodStatus{Phase: p.Status.Phase, PodIP: p.Status.PodIP, PodIPs: p.Status.PodIPs},
 	}
+}
+
+// controller keeps of an object's owners the one that metrics name it by.
+func controller(o metav1.Object) []metav1.OwnerReference {
+	owner := metav1.GetControllerOfNoCopy(o)
+	if owner == nil {
+		return nil
+	}
+	return []metav1.OwnerReference{{Kind: owner.Kind, Name: owner.Name, Controller: owner.Controller}}
 }
 
 func containers(all []corev1.Container) []corev1.Container {

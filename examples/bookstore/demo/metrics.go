@@ -8,6 +8,8 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+
+	"github.com/wasmesh/wasmesh/filters/identity"
 )
 
 // Metric is one series of a sidecar.
@@ -16,6 +18,15 @@ type Metric struct {
 	Name   string
 	Labels map[string]string
 	Value  float64
+}
+
+// Peer names one of the two that a series is about, "source" or "destination", as
+// people write a workload.
+func (s Metric) Peer(side string) string {
+	if name, ok := s.Labels[side]; ok {
+		return name
+	}
+	return identity.Workload{Namespace: s.Labels[side+"_namespace"], Kind: s.Labels[side+"_kind"], Name: s.Labels[side+"_name"]}.String()
 }
 
 // Metrics are the series of one sidecar at one moment.

@@ -56,7 +56,7 @@ func (m *Mesh) take(ctx context.Context, manifests *reader) sample {
 		s.blind = append(s.blind, "the control plane: "+err.Error())
 	}
 	for _, member := range m.cast {
-		metrics, err := m.Sidecars[member.workload].Metrics(ctx, `wasmesh[_.]|control_plane\.connected_state`)
+		metrics, err := m.Sidecars[member.workload].Metrics(ctx, `wasmesh[_.]|osm_request_total|control_plane\.connected_state`)
 		if err != nil {
 			s.blind = append(s.blind, err.Error())
 			continue
@@ -88,7 +88,7 @@ func (s sample) calls() map[pair]counts {
 	out := map[pair]counts{}
 	for caller, metrics := range s.metrics {
 		for _, series := range metrics {
-			p := pair{series.Labels["source"], series.Labels["destination"]}
+			p := pair{series.Peer("source"), series.Peer("destination")}
 			own := series.Name == traffic.ForbiddenScope+"_"+traffic.Forbidden && series.Labels["reason"] != ""
 			if own { // refused by the caller's own sidecar: it got nowhere
 				p.from = caller.String()

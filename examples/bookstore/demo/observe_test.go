@@ -27,9 +27,10 @@ func stocked() *mesh.Snapshot {
 // at is a sample so many seconds after the start, with what each store counted.
 func at(seconds float64, one, two, denied int) sample {
 	count := func(to mesh.Name, all, denied int) Metrics {
-		text := fmt.Sprintf("# TYPE x counter\nwasmesh_requests_total{source=\"bookbuyer/bookbuyer\",destination=%q,response_code=\"200\"} %d\n"+
+		text := fmt.Sprintf("# TYPE x counter\nosm_request_total{source_namespace=\"bookbuyer\",source_kind=\"Workload\",source_name=\"bookbuyer\","+
+			"destination_namespace=%q,destination_kind=\"Workload\",destination_name=%q,response_code=\"200\"} %d\n"+
 			"wasmcustom_wasmesh_denials_total{source=\"bookbuyer/bookbuyer\",destination=%q,reason=\"path\"} %d\n"+
-			"envoy_control_plane_connected_state{} 1\n", to, all, to, denied)
+			"envoy_control_plane_connected_state{} 1\n", to.Namespace, to.Name, all, to, denied)
 		m, err := parseMetrics(text)
 		if err != nil {
 			panic(err)

@@ -12,8 +12,7 @@ import (
 )
 
 const (
-	buyerName = "shop/buyer-1"
-	thief     = "spiffe://test/ns/shop/sa/thief"
+	thief = "spiffe://test/ns/shop/sa/thief"
 )
 
 // carrying configures the connections form to let sources through to port 80.

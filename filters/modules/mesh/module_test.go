@@ -12,6 +12,7 @@ import (
 	"github.com/wasmesh/wasmesh/controlplane/xds"
 	"github.com/wasmesh/wasmesh/filters/config"
 	"github.com/wasmesh/wasmesh/filters/guest"
+	"github.com/wasmesh/wasmesh/filters/identity"
 	"github.com/wasmesh/wasmesh/filters/pattern"
 	"github.com/wasmesh/wasmesh/filters/policy"
 	"github.com/wasmesh/wasmesh/filters/traffic"
@@ -20,12 +21,15 @@ import (
 )
 
 const (
-	buyer       = "spiffe://test/ns/shop/sa/buyer"
-	buyerLabel  = "buyer-1.workload.shop.peer.wasmesh.internal"
-	destination = "shop/store"
+	buyer      = "spiffe://test/ns/shop/sa/buyer"
+	buyerLabel = "buyer-1.workload.shop.peer.wasmesh.internal"
 )
 
 var (
+	destination = identity.Workload{Namespace: "shop", Kind: "Deployment", Name: "store"}
+	// buyerName is what metrics call the buyer by its label.
+	buyerName = identity.Workload{Namespace: "shop", Kind: "Workload", Name: "buyer-1"}
+
 	module   *wasmtest.Module
 	compiler string
 )
@@ -81,6 +85,7 @@ func from(uri string, expires int64) wasmtest.StreamInfo {
 	return wasmtest.StreamInfo{Properties: wasmtest.Properties{
 		wasmtest.Path("filter_state", guest.ConnectionKey): wasmtest.Text(facts),
 		wasmtest.Path("response", "code"):                  wasmtest.Int(200),
+		wasmtest.Path("request", "duration"):               wasmtest.Span(time.Millisecond),
 	}}
 }
 
@@ -135,9 +140,9 @@ func TestRequests(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			series := traffic.DenialSeries("unknown", destination, string(tt.reason))
+			series := traffic.DenialSeries(identity.Unknown(), destination, string(tt.reason))
 			if tt.info.Properties != nil {
-				series = traffic.DenialSeries("shop/buyer-1", destination, string(tt.reason))
+				series = traffic.DenialSeries(buyerName, destination, string(tt.reason))
 			}
 			before, _ := p.VM().Proxy().Metric(wasmtest.Counter, series)
 			s := p.HTTP(tt.info)
@@ -163,7 +168,7 @@ func TestFinishedRequestsAreCountedOnce(t *testing.T) {
 	s.RequestHeaders(t.Context(), get("x-role", "user"), true)
 	s.Log(t.Context())
 	s.Done(t.Context())
-	m, ok := p.VM().Proxy().Metric(wasmtest.Counter, traffic.RequestSeries("shop/buyer-1", destination, 200))
+	m, ok := p.VM().Proxy().Metric(wasmtest.Counter, traffic.RequestSeries(buyerName, destination, 200))
 	if !ok || m.Value != 1 {
 		t.Errorf("got %+v, want one request", m)
 	}

@@ -15,7 +15,7 @@ import (
 // documentation, both ways: one that is not told is as wrong as one that is not
 // there.
 func TestPermissionsAreTold(t *testing.T) {
-	out, err := helm(t, "template", "wasmesh", chartPath, "-n", system)
+	out, err := helm(t, "template", "wasmesh", chartPath, "-n", system, "--set", "metricsAPI.enabled=true")
 	if err != nil {
 		t.Fatal(out)
 	}

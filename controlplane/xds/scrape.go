@@ -1,0 +1,89 @@
+package xds
+
+import (
+	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+)
+
+const (
+	scrapeName = "scrape"
+	// scrapePath is the one path of Envoy's admin interface that is shown.
+	scrapePath = "/stats/prometheus"
+	// adminSocket is where that interface is; the sidecar has the same.
+	adminSocket = "./admin.sock"
+)
+
+// scrape makes the listener at which one identity reads the metrics. Every other
+// request would reach an interface that can end the process: the path is matched
+// whole, and whoever shows no certificate of that identity has no connection.
+func (b *builder) scrape() {
+	at, why := b.snapshot.ScrapeAt(b.workload)
+	if b.settings.Scraper == "" || why != "" {
+		return
+	}
+	manager := connectionManager(scrapeName)
+	manager.CodecType = hcmv3.HttpConnectionManager_HTTP1
+	manager.UpgradeConfigs = nil
+	manager.HttpFilters = []*hcmv3.HttpFilter{routerFilter()}
+	manager.RouteSpecifier = &hcmv3.HttpConnectionManager_RouteConfig{RouteConfig: scrapeRoute()}
+	// It has no direction: a sidecar with an inbound listener is not ready before the
+	// policy runs, and here no policy is asked.
+	listener := &listenerv3.Listener{
+		Name:            scrapeName,
+		EnableReusePort: wrapperspb.Bool(false),
+		FilterChains: []*listenerv3.FilterChain{{
+			Name: "mesh",
+			TransportSocket: downstreamOf(&matcherv3.StringMatcher{
+				MatchPattern: &matcherv3.StringMatcher_Exact{Exact: b.settings.Scraper},
+			}),
+			TransportSocketConnectTimeout: durationpb.New(connectTimeout),
+			Filters:                       []*listenerv3.Filter{networkFilter("envoy.filters.network.http_connection_manager", manager)},
+		}},
+	}
+	b.listenAt(listener, b.dialledAt(), at.Port())
+	b.add(ListenerType, scrapeName, listener)
+	b.out.add(ClusterType, scrapeName, b.mesh.fixed(ClusterType, scrapeName, adminCluster))
+}
+
+func scrapeRoute() *routev3.RouteConfiguration {
+	return &routev3.RouteConfiguration{
+		Name: scrapeName,
+		VirtualHosts: []*routev3.VirtualHost{{Name: "all", Domains: []string{"*"}, Routes: []*routev3.Route{{
+			Match: &routev3.RouteMatch{
+				PathSpecifier: &routev3.RouteMatch_Path{Path: scrapePath},
+				Headers: []*routev3.HeaderMatcher{{
+					Name: ":method", HeaderMatchSpecifier: &routev3.HeaderMatcher_StringMatch{StringMatch: &matcherv3.StringMatcher{
+						MatchPattern: &matcherv3.StringMatcher_Exact{Exact: "GET"},
+					}},
+				}},
+			},
+			Action: &routev3.Route_Route{Route: &routev3.RouteAction{
+				ClusterSpecifier: &routev3.RouteAction_Cluster{Cluster: scrapeName},
+			}},
+		}}}},
+	}
+}
+
+func adminCluster() proto.Message {
+	return &clusterv3.Cluster{
+		Name:                 scrapeName,
+		ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STATIC},
+		ConnectTimeout:       durationpb.New(connectTimeout),
+		LoadAssignment: &endpointv3.ClusterLoadAssignment{
+			ClusterName: scrapeName,
+			Endpoints: []*endpointv3.LocalityLbEndpoints{{LbEndpoints: []*endpointv3.LbEndpoint{{
+				HostIdentifier: &endpointv3.LbEndpoint_Endpoint{Endpoint: &endpointv3.Endpoint{
+					Address: &corev3.Address{Address: &corev3.Address_Pipe{Pipe: &corev3.Pipe{Path: adminSocket}}},
+				}},
+			}}}},
+		},
+	}
+}
