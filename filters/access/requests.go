@@ -2,6 +2,7 @@ package access
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/proxy-wasm/proxy-wasm-go-sdk/proxywasm"
 	"github.com/proxy-wasm/proxy-wasm-go-sdk/proxywasm/types"
@@ -9,6 +10,7 @@ import (
 	"github.com/wasmesh/wasmesh/filters/guest"
 	"github.com/wasmesh/wasmesh/filters/policy"
 	"github.com/wasmesh/wasmesh/filters/telemetry"
+	"github.com/wasmesh/wasmesh/filters/traffic"
 )
 
 // settle is the age, in milliseconds, up to which a request that was allowed may
@@ -41,6 +43,8 @@ type Request struct {
 	// place is the index among the open ones.
 	place  int
 	isOpen bool
+	// isGRPC: what became of it is not in the code of the answer.
+	isGRPC bool
 }
 
 // Replace makes a policy the one that decides from now on; now is in milliseconds
@@ -62,6 +66,7 @@ func (q *Request) Judge(of *Requests, counters *telemetry.Counters, id uint32, n
 	var ok bool
 	if q.pairs, ok = guest.RequestPairs(); ok {
 		read, verdict = of.judge(q, now)
+		q.isGRPC = isGRPC(read.Headers)
 	}
 	if !verdict.Allow {
 		q.source.Denied(verdict.Reason)
@@ -94,8 +99,29 @@ func (q *Request) Done(of *Requests) {
 	if q.source == nil {
 		return
 	}
-	q.source.Finished(guest.ResponseCode())
+	q.source.Finished(q.code())
 	q.source = nil
+}
+
+// code is the one that the request is counted under.
+func (q *Request) code() int {
+	code := guest.ResponseCode()
+	if !q.isGRPC || code != 200 {
+		return code
+	}
+	if status, ok := guest.GRPCStatus(); ok {
+		return traffic.GRPC(status)
+	}
+	return code
+}
+
+func isGRPC(headers []policy.Header) bool {
+	for _, h := range headers {
+		if h.Name == "content-type" {
+			return strings.HasPrefix(h.Value, "application/grpc")
+		}
+	}
+	return false
 }
 
 func (r *Requests) add(q *Request) {

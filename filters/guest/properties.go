@@ -32,6 +32,16 @@ func Milliseconds() (uint64, bool) {
 	return (binary.LittleEndian.Uint64(b) + nanoseconds - 1) / nanoseconds, true
 }
 
+// GRPCStatus reads the status of gRPC in the answer to the current stream. False:
+// the answer has none.
+func GRPCStatus() (int, bool) {
+	b, ok := property("response\x00grpc_status")
+	if !ok || len(b) != 8 {
+		return 0, false
+	}
+	return int(binary.LittleEndian.Uint64(b)), true
+}
+
 // ResponseCode reads the status the caller got; 0 if it got none.
 func ResponseCode() int {
 	b, ok := property("response\x00code")

@@ -80,6 +80,17 @@ func Code(code int, seen int, known bool) int {
 	return code / 100 * 100
 }
 
+// GRPC is the code under which an answer of gRPC is counted, by its status: that of
+// HTTP which says the same (google.rpc.Code, "HTTP Mapping"). The answer itself has
+// 200, whatever became of the call.
+func GRPC(status int) int {
+	codes := [...]int{200, 499, 500, 400, 504, 404, 409, 403, 429, 400, 409, 400, 501, 500, 503, 500, 401}
+	if status < 0 || status >= len(codes) {
+		return 500
+	}
+	return codes[status]
+}
+
 func edge(source, destination identity.Workload) string {
 	return side("source", source) + side("destination", destination)
 }

@@ -53,6 +53,16 @@ func TestNamesAreOfOneForm(t *testing.T) {
 	}
 }
 
+// TestGRPC: what is the server's fault fails, what is the caller's does not, and a
+// status that nobody knows is a failure.
+func TestGRPC(t *testing.T) {
+	for status, want := range map[int]int{0: 200, 1: 499, 2: 500, 4: 504, 5: 404, 7: 403, 12: 501, 13: 500, 14: 503, 15: 500, 16: 401, 17: 500, -1: 500} {
+		if got := traffic.GRPC(status); got != want {
+			t.Errorf("%d is counted as %d, want %d", status, got, want)
+		}
+	}
+}
+
 // TestCode: whatever an application answers, one edge has few series, and a failure
 // stays a failure.
 func TestCode(t *testing.T) {

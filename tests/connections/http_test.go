@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/wasmesh/wasmesh/filters/traffic"
 	"golang.org/x/net/websocket"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -79,10 +80,15 @@ func testRPC(t *testing.T, n *network) {
 	if err := may.Invoke(ctx, rpc("Unary"), text, out); err != nil || out.Value != text.Value {
 		t.Errorf("unary: %d bytes came back, %v", len(out.Value), err)
 	}
-	err := may.Invoke(ctx, rpc("Unary"), wrapperspb.String("fail"), out)
-	if s := status.Convert(err); s.Code() != codes.DataLoss || s.Message() != "as asked: 100 % of it\n" {
-		t.Errorf("the application's own status arrived as %v", err)
-	}
+	n.counts(t, store, map[string]uint64{
+		traffic.RequestSeries(metered(caller), metered(store), 500): 1, traffic.RequestSeries(metered(caller), metered(store), 200): 1,
+	}, func() {
+		err := may.Invoke(ctx, rpc("Unary"), wrapperspb.String("fail"), out)
+		if s := status.Convert(err); s.Code() != codes.DataLoss || s.Message() != "as asked: 100 % of it\n" {
+			t.Errorf("the application's own status arrived as %v", err)
+		}
+		want(t, "unary", may.Invoke(ctx, rpc("Unary"), text, out))
+	})
 	want(t, "bidirectional", talk(ctx, may))
 	app := n.apps.at("127.141.0.3:8002")
 	before := app.received.Load()

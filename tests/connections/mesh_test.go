@@ -132,7 +132,7 @@ func (n *network) inlet(w mesh.Name, port uint16) string {
 // counted returns what a workload's filters have counted under a series.
 func (n *network) counted(t *testing.T, w mesh.Name, series string) uint64 {
 	t.Helper()
-	stats, err := n.Stats(t.Context(), w, `^wasm(custom\.wasmesh_|esh\.)`)
+	stats, err := n.Stats(t.Context(), w, `^wasm(custom\.(wasmesh|osm)_|esh\.)`)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -73,6 +73,28 @@ func TestRequestsAreCountedByWorkload(t *testing.T) {
 	}
 }
 
+// TestCallsOfGRPCAreCountedByTheirStatus: the answer's own code says nothing.
+func TestCallsOfGRPCAreCountedByTheirStatus(t *testing.T) {
+	p := start(t, access(t))
+	call := get("x-role", "user", "content-type", "application/grpc+proto")
+	for status, times := range map[int]int{0: 3, 14: 2, 99: 1} {
+		for range times {
+			info := from(buyer, 2000)
+			info.Properties[wasmtest.Path("response", "grpc_status")] = wasmtest.Int(int64(status))
+			request(t, p, info, 200, time.Millisecond, call)
+		}
+	}
+	request(t, p, from(buyer, 2000), 200, time.Millisecond, call) // an answer without a status
+	odd := from(buyer, 2000)
+	odd.Properties[wasmtest.Path("response", "grpc_status")] = wasmtest.Int(14)
+	request(t, p, odd, 200, time.Millisecond, get("x-role", "user")) // no gRPC
+	for code, want := range map[int]uint64{200: 5, 503: 2, 500: 1} {
+		if n := counter(p, traffic.RequestSeries(buyerName, destination, code)); n != want {
+			t.Errorf("%d: counted %d times, want %d", code, n, want)
+		}
+	}
+}
+
 var hostile = flag.Int("hostile", 20_000, "requests of TestHostileRequestsMakeNoSeries")
 
 // TestHostileRequestsMakeNoSeries: hosts, paths, methods and codes add nothing to
