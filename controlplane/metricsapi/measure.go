@@ -133,7 +133,7 @@ func (t Traffic) Lacks() string { return t.missing(func(Peer) bool { return true
 // pods pods where these are told, workloads workloads.
 func (o Object) level(p Peer) Peer {
 	switch {
-	case p.Kind == Unknown:
+	case p.IsAnybody():
 	case o.Kind.Name == KindNamespace:
 		return Peer{Kind: KindNamespace, Name: p.Namespace}
 	case o.Kind.Name == KindPod && p.Pod != "":

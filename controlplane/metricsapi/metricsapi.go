@@ -8,20 +8,24 @@
 // and never takes a label of a sample for more than a name.
 package metricsapi
 
-import "time"
+import (
+	"time"
+
+	"github.com/wasmesh/wasmesh/filters/traffic"
+)
 
 // The metrics that are read, and their labels. A request is counted once, by the
 // sidecar of its destination.
 const (
 	// Requests is a counter with a code beside the labels of both peers.
-	Requests = "osm_request_total"
+	Requests = traffic.Requests
 	// Durations is a histogram in milliseconds with the labels of both peers.
-	Durations = "osm_request_duration_ms"
+	Durations = traffic.Duration
 	// LabelCode is the status of the answer; 0 is none.
-	LabelCode = "response_code"
+	LabelCode = traffic.LabelCode
 
-	sourceLabel      = "source_"
-	destinationLabel = "destination_"
+	sourceLabel      = traffic.SourceLabels
+	destinationLabel = traffic.DestinationLabels
 	boundLabel       = "le"
 )
 
@@ -35,6 +39,10 @@ type Peer struct {
 	// Pod is empty where it is not told.
 	Pod string
 }
+
+// IsAnybody reports that the peer is none in particular: outside of the mesh, or one
+// of more than a sidecar tells apart.
+func (p Peer) IsAnybody() bool { return p.Kind == Unknown || p.Kind == traffic.Overflow }
 
 // Flow is what passed from one peer to another in some time.
 type Flow struct {

@@ -163,6 +163,9 @@ func readPeer(labels map[string]string, side string) (Peer, error) {
 	if p.Kind == Unknown || p.Namespace == Unknown && p.Name == Unknown {
 		return Peer{Kind: Unknown, Name: Unknown}, nil
 	}
+	if p.IsAnybody() {
+		return Peer{Kind: p.Kind, Name: p.Kind}, nil
+	}
 	if p.Kind == "" || p.Namespace == "" || p.Name == "" {
 		return Peer{}, fmt.Errorf("a series lacks the kind, namespace or name of its %s", strings.TrimSuffix(side, "_"))
 	}

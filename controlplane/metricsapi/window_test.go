@@ -92,7 +92,7 @@ func TestWindowIsBounded(t *testing.T) {
 // against a plain count of it: no request is lost or told twice, whatever is asked.
 func TestCountsAreWhatWasCounted(t *testing.T) {
 	m := shop()
-	peers := []metricsapi.Peer{{Kind: metricsapi.Unknown, Name: metricsapi.Unknown}}
+	peers := []metricsapi.Peer{{Kind: metricsapi.Unknown, Name: metricsapi.Unknown}, {Kind: "overflow", Name: "overflow"}}
 	for _, o := range m.List(kind(t, "pods"), "") {
 		p, _ := m.PeerOf(o.Name)
 		peers = append(peers, p)
@@ -105,7 +105,7 @@ func TestCountsAreWhatWasCounted(t *testing.T) {
 		truth := map[[2]string]float64{} // requests by names of the two workloads
 		counters, started := map[metricsapi.Peer]map[string]int{}, map[metricsapi.Peer]int{}
 		for step := range 6 {
-			for _, to := range peers[1:] {
+			for _, to := range peers[2:] { // of the mesh
 				if counters[to] == nil {
 					counters[to], started[to] = map[string]int{}, -1000
 				} else if r.IntN(8) == 0 { // started anew, right after a scrape
@@ -151,10 +151,30 @@ func TestCountsAreWhatWasCounted(t *testing.T) {
 	}
 }
 
+// TestNobodyInParticular: who is not told apart is of no namespace.
+func TestNobodyInParticular(t *testing.T) {
+	m, w := shop(), metricsapi.NewWindow(time.Minute, interval)
+	to, _ := m.PeerOf(m.List(kind(t, "pods"), "")[0].Name)
+	for step := range 2 {
+		counters := map[string]int{}
+		for _, who := range []string{metricsapi.Unknown, "overflow"} {
+			counters[series(metricsapi.Peer{Kind: who, Name: who}, to, "200")] = 7 * step
+		}
+		w.Add(to, scrape(t, text(counters, 1000+10*step)), noon.Add(time.Duration(step)*interval))
+	}
+	var got []string
+	for _, e := range w.Traffic(interval, noon.Add(interval)).Edges(object(t, m, "namespaces", "shop")) {
+		got = append(got, fmt.Sprint(e.Peer.Kind, e.Peer.Name, e.Success))
+	}
+	if want := []string{"overflowoverflow7", "unknownunknown7"}; !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+}
+
 func series(from, to metricsapi.Peer, code string) string {
 	one := func(side string, p metricsapi.Peer) string {
-		if p.Kind == metricsapi.Unknown {
-			p.Namespace = metricsapi.Unknown
+		if p.IsAnybody() {
+			p.Namespace = p.Kind
 		}
 		return fmt.Sprintf("%s_namespace=%q,%s_kind=%q,%s_name=%q,", side, p.Namespace, side, p.Kind, side, p.Name)
 	}

@@ -19,6 +19,11 @@ const (
 	// Flagger's provider "osm" and its dashboards read them.
 	Requests = "osm_request_total"
 	Duration = "osm_request_duration_ms"
+	// LabelCode is that of the code, 0 for no answer; SourceLabels and
+	// DestinationLabels are how those of the two workloads begin.
+	LabelCode         = "response_code"
+	SourceLabels      = "source_"
+	DestinationLabels = "destination_"
 	// Folded counts events that were counted under Overflow, as there are too many
 	// peers to tell them apart.
 	Folded = "wasmesh_folded_total"
@@ -56,7 +61,7 @@ const Overflow = "overflow"
 
 // RequestSeries is the series of one finished request; code 0 is no response.
 func RequestSeries(source, destination identity.Workload, code int) string {
-	return Requests + edge(source, destination) + label("response_code", strconv.Itoa(code))
+	return Requests + edge(source, destination) + label(LabelCode, strconv.Itoa(code))
 }
 
 // DurationSeries is the histogram of requests from one workload to another.
@@ -92,11 +97,11 @@ func GRPC(status int) int {
 }
 
 func edge(source, destination identity.Workload) string {
-	return side("source", source) + side("destination", destination)
+	return side(SourceLabels, source) + side(DestinationLabels, destination)
 }
 
 func side(of string, w identity.Workload) string {
-	return label(of+"_namespace", w.Namespace) + label(of+"_kind", w.Kind) + label(of+"_name", w.Name)
+	return label(of+"namespace", w.Namespace) + label(of+"kind", w.Kind) + label(of+"name", w.Name)
 }
 
 // DenialSeries is the series of one refused request or connection.

@@ -69,7 +69,7 @@ var layers = []struct {
 	{"controlplane/smi", []string{"controlplane/mesh", "controlplane/apis/", "filters/"}},
 	{"controlplane/observe", []string{"controlplane/mesh", "filters/policy"}},
 	{"controlplane/observe/receive", []string{"controlplane/mesh", "controlplane/observe"}},
-	{"controlplane/metricsapi", []string{"controlplane/mesh", "controlplane/smi"}},
+	{"controlplane/metricsapi", []string{"controlplane/mesh", "controlplane/smi", "filters/traffic"}},
 	{"controlplane/metricsapi/api", []string{"controlplane/mesh", "controlplane/metricsapi"}},
 	{"controlplane/metricsapi/show", []string{"controlplane/metricsapi"}},
 	{"controlplane/metricsapi/frontproxy", nil},

@@ -77,10 +77,11 @@ func byName(a, b Row) int {
 	return cmp.Or(strings.Compare(a.From, b.From), strings.Compare(a.To, b.To))
 }
 
-// Name is how a peer is shown: namespace/kind/name, or unknown.
+// Name is how a peer is shown: namespace/kind/name, or one word for none in
+// particular.
 func Name(p metricsapi.Peer) string {
-	if p.Kind == metricsapi.Unknown {
-		return metricsapi.Unknown
+	if p.IsAnybody() {
+		return p.Kind
 	}
 	return p.Namespace + "/" + strings.ToLower(p.Kind) + "/" + p.Name
 }
