@@ -2,9 +2,11 @@ package main
 
 import (
 	"fmt"
+	"slices"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	filterstatev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/common/set_filter_state/v3"
 	httpwasmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/wasm/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	setfilterstatev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/set_filter_state/v3"
@@ -14,6 +16,7 @@ import (
 
 	"github.com/wasmesh/wasmesh/controlplane/mesh"
 	"github.com/wasmesh/wasmesh/filters/config"
+	"github.com/wasmesh/wasmesh/filters/guest"
 )
 
 // Who calls without a certificate is known by the address it calls from.
@@ -90,14 +93,18 @@ func knowByAddress(f *listenerv3.Filter) error {
 	if err := f.GetTypedConfig().UnmarshalTo(facts); err != nil {
 		return err
 	}
-	if len(facts.OnDownstreamTlsHandshake) != 1 {
-		return fmt.Errorf("the inbound side keeps %d facts of a connection, not 1", len(facts.OnDownstreamTlsHandshake))
+	i := slices.IndexFunc(facts.OnDownstreamTlsHandshake, func(f *filterstatev3.FilterStateValue) bool {
+		return f.GetObjectKey() == guest.ConnectionKey
+	})
+	if i < 0 {
+		return fmt.Errorf("the inbound side does not keep %s", guest.ConnectionKey)
 	}
+	fact := facts.OnDownstreamTlsHandshake[i]
 	name := mesh.SPIFFEID(trustDomain, mesh.Name{Namespace: namespace, Name: "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%"})
 	const label, expires, port = "-", "4102444800", "80"
 	text := name + "|" + label + "|" + expires + "|" + port
-	facts.OnDownstreamTlsHandshake[0].GetFormatString().GetTextFormatSource().Specifier = &corev3.DataSource_InlineString{InlineString: text}
-	facts.OnNewConnection, facts.OnDownstreamTlsHandshake = facts.OnDownstreamTlsHandshake, nil
+	fact.GetFormatString().GetTextFormatSource().Specifier = &corev3.DataSource_InlineString{InlineString: text}
+	facts.OnNewConnection, facts.OnDownstreamTlsHandshake = []*filterstatev3.FilterStateValue{fact}, nil
 	config, err := anypb.New(facts)
 	f.ConfigType = &listenerv3.Filter_TypedConfig{TypedConfig: config}
 	return err

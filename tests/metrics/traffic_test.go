@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net"
 	"net/http"
+	"os/exec"
 	"strconv"
 	"strings"
 	"sync"
@@ -106,6 +107,7 @@ func TestTraffic(t *testing.T) {
 			}
 		}
 	}
+	terminal(t, c)
 	for direction, workload := range map[string]string{"from": "store", "to": "buyer"} {
 		var edges metricsv1alpha1.TrafficMetricsList
 		_, _, body := c.ask(t, c.token, base+"/namespaces/shop/workloads/"+workload+"/edges?t=1m")
@@ -115,6 +117,27 @@ func TestTraffic(t *testing.T) {
 		e := edges.Items[0]
 		if string(e.Edge.Direction) != direction || e.Get("success_count").Value.Value() != int64(good) || e.Get("failure_count").Value.Value() != int64(bad) {
 			t.Errorf("the edge of %s is %+v: %s", workload, e.Edge, body)
+		}
+	}
+}
+
+// terminal: the commands tell the same.
+func terminal(t *testing.T, c *caller) {
+	t.Helper()
+	for _, command := range []struct {
+		line string
+		want []string
+	}{
+		{"top --once -t 1m", []string{"shop/workload/store", "80.0"}},
+		{"top --once --edges -t 1m", []string{"shop/workload/buyer", "shop/workload/store", "80.0"}},
+		{"graph -o dot -t 1m", []string{"digraph", "shop/workload/buyer", "shop/workload/store", "->"}},
+	} {
+		args := append(strings.Fields(command.line), "--status", c.StatusSocket())
+		out, err := exec.CommandContext(t.Context(), programs.Wasmesh, args...).CombinedOutput()
+		for _, part := range command.want {
+			if err != nil || !strings.Contains(string(out), part) {
+				t.Errorf("wasmesh %s: no %q in %s (%v)", command.line, part, out, err)
+			}
 		}
 	}
 }
