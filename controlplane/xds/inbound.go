@@ -103,19 +103,7 @@ func toApplication(name string) *hcmv3.HttpConnectionManager_RouteConfig {
 
 // application is the cluster with one endpoint: the application itself.
 func (b *builder) application(port mesh.WorkloadPort, name string) *clusterv3.Cluster {
-	cluster := &clusterv3.Cluster{
-		Name:                 name,
-		ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STATIC},
-		ConnectTimeout:       durationpb.New(connectTimeout),
-		LoadAssignment: &endpointv3.ClusterLoadAssignment{
-			ClusterName: name,
-			Endpoints: []*endpointv3.LocalityLbEndpoints{{LbEndpoints: []*endpointv3.LbEndpoint{{
-				HostIdentifier: &endpointv3.LbEndpoint_Endpoint{Endpoint: &endpointv3.Endpoint{
-					Address: address(b.workload.Application, port.Port),
-				}},
-			}}}},
-		},
-	}
+	cluster := oneEndpoint(name, address(b.workload.Application, port.Port))
 	if b.workload.Captured {
 		cluster.UpstreamBindConfig = fromInside()
 	}
@@ -123,4 +111,19 @@ func (b *builder) application(port mesh.WorkloadPort, name string) *clusterv3.Cl
 		cluster.TypedExtensionProtocolOptions = protocolOptions(port.Protocol, 0)
 	}
 	return cluster
+}
+
+// oneEndpoint is a cluster at an address that never changes.
+func oneEndpoint(name string, at *corev3.Address) *clusterv3.Cluster {
+	return &clusterv3.Cluster{
+		Name:                 name,
+		ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STATIC},
+		ConnectTimeout:       durationpb.New(connectTimeout),
+		LoadAssignment: &endpointv3.ClusterLoadAssignment{
+			ClusterName: name,
+			Endpoints: []*endpointv3.LocalityLbEndpoints{{LbEndpoints: []*endpointv3.LbEndpoint{{
+				HostIdentifier: &endpointv3.LbEndpoint_Endpoint{Endpoint: &endpointv3.Endpoint{Address: at}},
+			}}}},
+		},
+	}
 }
