@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -36,6 +37,18 @@ func namespace(t *testing.T, name string, labels map[string]string) string {
 		_ = kube.Client.CoreV1().Namespaces().Delete(ctx, name, metav1.DeleteOptions{}) // the run's end ends it too
 	})
 	return name
+}
+
+// othersGone waits for the namespaces of tests that are over: when the services in
+// them end, every sidecar is told.
+func othersGone(t *testing.T) {
+	t.Helper()
+	await(t, "the namespaces of other tests are gone", time.Minute, func() error {
+		if phases := kubectl(t, "get", "namespaces", "-o", "jsonpath={.items[*].status.phase}"); strings.Contains(phases, "Terminating") {
+			return errors.New(phases)
+		}
+		return nil
+	})
 }
 
 // describe prints what there is of pods, for a test that failed.

@@ -195,12 +195,7 @@ func outage(t *testing.T) {
 		}
 		return nil
 	})
-	await(t, "the namespaces of other tests are gone", time.Minute, func() error { // their services end for everybody
-		if phases := kubectl(t, "get", "namespaces", "-o", "jsonpath={.items[*].status.phase}"); strings.Contains(phases, "Terminating") {
-			return errors.New(phases)
-		}
-		return nil
-	})
+	othersGone(t)
 	before := sent(t)
 	kube.StopAPIServer()
 	goesOn(t, buyer, url, "without an API server")
