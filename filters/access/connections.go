@@ -49,10 +49,22 @@ func (c *Connections) Open(id uint32, counters *telemetry.Counters, panics guest
 }
 
 // OnDownstreamData lets bytes of the client through, or ends the connection.
-func (c *Connection) OnDownstreamData(int, bool) types.Action { return c.pass() }
+func (c *Connection) OnDownstreamData(bytes int, _ bool) types.Action {
+	action := c.pass()
+	if action == types.ActionContinue {
+		c.source.Received(bytes)
+	}
+	return action
+}
 
 // OnUpstreamData does so with bytes of a server.
-func (c *Connection) OnUpstreamData(int, bool) types.Action { return c.pass() }
+func (c *Connection) OnUpstreamData(bytes int, _ bool) types.Action {
+	action := c.pass()
+	if action == types.ActionContinue {
+		c.source.Sent(bytes)
+	}
+	return action
+}
 
 // OnStreamDone forgets the connection.
 func (c *Connection) OnStreamDone() { delete(c.of.open, c.id) }

@@ -47,8 +47,11 @@ func define(kind uint32, name string) metric {
 }
 
 // Increment counts one.
-func (c Counter) Increment() {
-	if c.metric.defined && !hostIncrement(c.metric.id, 1) {
+func (c Counter) Increment() { c.Add(1) }
+
+// Add counts n. Of nothing the sidecar is not told.
+func (c Counter) Add(n uint64) {
+	if c.metric.defined && n > 0 && !hostIncrement(c.metric.id, int64(n)) {
 		proxywasm.LogError("a counter could not be incremented")
 	}
 }

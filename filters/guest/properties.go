@@ -32,6 +32,20 @@ func Milliseconds() (uint64, bool) {
 	return (binary.LittleEndian.Uint64(b) + nanoseconds - 1) / nanoseconds, true
 }
 
+// Sizes reads how many bytes the current stream's request and its answer had,
+// headers and trailers with them. False: it is not over.
+func Sizes() (request, response uint64, ok bool) {
+	b, ok := property("request\x00total_size")
+	if !ok || len(b) != 8 {
+		return 0, 0, false
+	}
+	request = binary.LittleEndian.Uint64(b)
+	if b, ok = property("response\x00total_size"); !ok || len(b) != 8 {
+		return 0, 0, false
+	}
+	return request, binary.LittleEndian.Uint64(b), true
+}
+
 // GRPCStatus reads the status of gRPC in the answer to the current stream. False:
 // the answer has none.
 func GRPCStatus() (int, bool) {

@@ -120,6 +120,10 @@ func (s *Source) Finished(code int) {
 	if took, ok := guest.Milliseconds(); ok {
 		s.took(took)
 	}
+	if request, response, ok := guest.Sizes(); ok {
+		s.add(traffic.RequestBytes, request)
+		s.add(traffic.ResponseBytes, response)
+	}
 }
 
 func (s *Source) took(milliseconds uint64) {
@@ -143,20 +147,40 @@ func (s *Source) Revoked(reason policy.Reason) { s.count(event{traffic.Revoked, 
 // Connected counts one connection to an opaque port.
 func (s *Source) Connected() { s.count(event{metric: traffic.Connections}) }
 
+// Received counts bytes of the peer on such a connection.
+func (s *Source) Received(bytes int) { s.add(traffic.ReceivedBytes, uint64(bytes)) }
+
+// Sent counts bytes to the peer.
+func (s *Source) Sent(bytes int) { s.add(traffic.SentBytes, uint64(bytes)) }
+
+// count counts one event, also as folded where it is.
 func (s *Source) count(e event) {
 	if s == nil {
 		return
 	}
-	counter, ok := s.events[e]
-	if !ok {
-		if s.full() {
-			s.counters.of(overflow()).count(e)
-			return
-		}
-		counter = s.counters.define(s.series(e))
-		s.events[e] = counter
+	at := s.home(e)
+	at.counted(at.events[e])
+}
+
+// add counts bytes.
+func (s *Source) add(metric string, bytes uint64) {
+	if s == nil {
+		return
 	}
-	s.counted(counter)
+	e := event{metric: metric}
+	s.home(e).events[e].Add(bytes)
+}
+
+// home is the source that has the series of an event: s, or the overflow.
+func (s *Source) home(e event) *Source {
+	if _, ok := s.events[e]; ok {
+		return s
+	}
+	if s.full() {
+		return s.counters.of(overflow()).home(e)
+	}
+	s.events[e] = s.counters.define(s.series(e))
+	return s
 }
 
 // full reports that there is no room for another series of s.
@@ -170,8 +194,8 @@ func (s *Source) counted(under guest.Counter) {
 }
 
 func (s *Source) series(e event) string {
-	if e.metric == traffic.Connections {
-		return traffic.ConnectionSeries(s.workload, s.counters.destination)
+	if e.reason == policy.ReasonNone {
+		return traffic.EdgeSeries(e.metric, s.workload, s.counters.destination)
 	}
 	return traffic.ReasonSeries(e.metric, s.workload, s.counters.destination, string(e.reason))
 }

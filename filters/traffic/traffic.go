@@ -46,6 +46,21 @@ const (
 	// Connections counts connections that passed to an opaque port, by source and
 	// destination.
 	Connections = "wasmesh_connections_total"
+	// RequestBytes and ResponseBytes count bytes of requests and their answers,
+	// headers with them, by source and destination.
+	RequestBytes  = "wasmesh_request_bytes_total"
+	ResponseBytes = "wasmesh_response_bytes_total"
+	// ReceivedBytes and SentBytes count bytes from the source and to it on
+	// connections to opaque ports, by source and destination.
+	ReceivedBytes = "wasmesh_received_bytes_total"
+	SentBytes     = "wasmesh_sent_bytes_total"
+	// LocalReplies counts requests that a sidecar answered itself because they could
+	// not be forwarded, by its direction, destination and Envoy's response flags. At
+	// a caller's sidecar (outbound) that is the service and port dialled; nobody else
+	// has counted the request. At the destination's (inbound) it is the workload, and
+	// Requests has counted it with its code. Denials are not among them. To Prometheus
+	// it is ForbiddenScope + "_" + LocalReplies behind "envoy_".
+	LocalReplies = "local_replies_total"
 	// PolicyVersion is a gauge: Version of the table that decides right now.
 	PolicyVersion = "wasmesh_policy_version"
 	// ConnectionPolicyVersion is the same for opaque ports.
@@ -115,9 +130,10 @@ func ReasonSeries(metric string, source, destination identity.Workload, reason s
 	return metric + label("source", source.String()) + label("destination", destination.String()) + label("reason", reason)
 }
 
-// ConnectionSeries is the series of one connection to an opaque port.
-func ConnectionSeries(source, destination identity.Workload) string {
-	return Connections + label("source", source.String()) + label("destination", destination.String())
+// EdgeSeries is the series of what has no reason; metric is Connections or one that
+// counts bytes.
+func EdgeSeries(metric string, source, destination identity.Workload) string {
+	return metric + label("source", source.String()) + label("destination", destination.String())
 }
 
 // label writes one label as the sidecar's stats_tags read it: ".=name=.=value;.;".

@@ -167,8 +167,8 @@ func testOpaqueMetrics(t *testing.T, n *network) {
 	echoes, greets := opaque()[0], opaque()[1]
 	from, to := metered(caller), metered(store)
 	n.counts(t, store, map[string]uint64{
-		traffic.ConnectionSeries(from, to):           3,
-		traffic.ConnectionSeries(metered(other), to): 0,
+		traffic.EdgeSeries(traffic.Connections, from, to):           3,
+		traffic.EdgeSeries(traffic.Connections, metered(other), to): 0,
 	}, func() {
 		for range 3 {
 			want(t, "granted", n.allowed(t.Context(), caller, echoes))

@@ -39,7 +39,7 @@ func countedFor(c call, v verdict) []string {
 	source, destination := c.caller.Metered(), c.server.Metered()
 	var out []string
 	if c.wire == tcp && v.passes() && !c.outside() { // outsiders are not looked at
-		out = append(out, traffic.ConnectionSeries(source, destination))
+		out = append(out, traffic.EdgeSeries(traffic.Connections, source, destination))
 	}
 	switch v.outcome {
 	case deny:

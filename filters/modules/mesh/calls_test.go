@@ -20,15 +20,15 @@ var budgets = []struct {
 	calls  map[string]int
 }{
 	{"allowed", config.Access, 0, map[string]int{
-		"proxy_get_property": 3, "proxy_get_header_map_pairs": 1, "proxy_increment_metric": 1, "proxy_record_metric": 1,
+		"proxy_get_property": 5, "proxy_get_header_map_pairs": 1, "proxy_increment_metric": 3, "proxy_record_metric": 1,
 		"proxy_on_context_create": 1, "proxy_on_request_headers": 1, "proxy_on_log": 1, "proxy_on_delete": 1,
-		"proxy_on_memory_allocate": 4,
+		"proxy_on_memory_allocate": 6,
 	}},
 	{"denied", config.Access, 403, map[string]int{
-		"proxy_get_property": 3, "proxy_get_header_map_pairs": 1, "proxy_increment_metric": 2, "proxy_record_metric": 1,
+		"proxy_get_property": 5, "proxy_get_header_map_pairs": 1, "proxy_increment_metric": 4, "proxy_record_metric": 1,
 		"proxy_log": 1, "proxy_send_local_response": 1,
 		"proxy_on_context_create": 1, "proxy_on_request_headers": 1, "proxy_on_log": 1, "proxy_on_delete": 1,
-		"proxy_on_memory_allocate": 4,
+		"proxy_on_memory_allocate": 6,
 	}},
 	{"allowed, access alone", config.AccessOnly, 0, map[string]int{
 		"proxy_get_property": 1, "proxy_get_header_map_pairs": 1,

@@ -50,7 +50,7 @@ func TestConnectionsAreJudgedAtTheFirstByte(t *testing.T) {
 		series  string
 		passes  bool
 	}{
-		"granted":             {buyer, 2000, traffic.ConnectionSeries(buyerName, destination), true},
+		"granted":             {buyer, 2000, traffic.EdgeSeries(traffic.Connections, buyerName, destination), true},
 		"another source":      {thief, 2000, denied(policy.ReasonSource), false},
 		"two identities":      {buyer + "," + buyer, 2000, denied(policy.ReasonSource), false},
 		"no certificate":      {"-", 2000, denied(policy.ReasonSource), false},
@@ -82,6 +82,24 @@ func TestConnectionsAreJudgedAtTheFirstByte(t *testing.T) {
 	}
 }
 
+// TestBytesOfConnectionsAreCounted as they pass, not at the end, which may be days
+// away; of who is denied none.
+func TestBytesOfConnectionsAreCounted(t *testing.T) {
+	p := startConnections(t, carrying(policy.Enforce, buyer))
+	c, denied := p.TCP(from(buyer, 2000)), p.TCP(from(thief, 2000))
+	for _, c := range []*wasmtest.Connection{c, denied} {
+		c.Open(t.Context())
+		c.DownstreamData(t.Context(), []byte("question"), false)
+		c.UpstreamData(t.Context(), []byte("the answer"), false)
+		c.DownstreamData(t.Context(), []byte("and"), false)
+	}
+	for metric, want := range map[string]uint64{traffic.ReceivedBytes: 11, traffic.SentBytes: 10} {
+		if n := counter(p, traffic.EdgeSeries(metric, buyerName, destination)); n != want {
+			t.Errorf("%s: %d, want %d", metric, n, want)
+		}
+	}
+}
+
 // TestSilentConnectionsAreJudgedAtATick: the application is connected to while
 // nobody has said anything.
 func TestSilentConnectionsAreJudgedAtATick(t *testing.T) {
@@ -100,7 +118,7 @@ func TestSilentConnectionsAreJudgedAtATick(t *testing.T) {
 	if r := may.DownstreamData(t.Context(), []byte("word"), false); r.Action != wasmtest.Continue {
 		t.Error("the first word of a connection with the right was held up")
 	}
-	if n := counter(p, traffic.ConnectionSeries(buyerName, destination)); n != 1 {
+	if n := counter(p, traffic.EdgeSeries(traffic.Connections, buyerName, destination)); n != 1 {
 		t.Errorf("counted %d connections, want 1", n)
 	}
 }

@@ -73,6 +73,23 @@ func TestRequestsAreCountedByWorkload(t *testing.T) {
 	}
 }
 
+// TestBytesAreCountedByEdge, of an answer that nobody got to see too.
+func TestBytesAreCountedByEdge(t *testing.T) {
+	p := start(t, access(t))
+	web := identity.Workload{Namespace: "shop", Kind: "Deployment", Name: "web"}
+	for _, size := range []struct{ request, response int64 }{{100, 2000}, {250, 0}, {1 << 40, 7}} {
+		info := peer("web-6d4-x2", "CN=web,OU=Deployment")
+		info.Properties[wasmtest.Path("request", "total_size")] = wasmtest.Int(size.request)
+		info.Properties[wasmtest.Path("response", "total_size")] = wasmtest.Int(size.response)
+		request(t, p, info, 200, 0, get("x-role", "user"))
+	}
+	for metric, want := range map[string]uint64{traffic.RequestBytes: 350 + 1<<40, traffic.ResponseBytes: 2007} {
+		if n := counter(p, traffic.EdgeSeries(metric, web, destination)); n != want {
+			t.Errorf("%s: %d, want %d", metric, n, want)
+		}
+	}
+}
+
 // TestCallsOfGRPCAreCountedByTheirStatus: the answer's own code says nothing.
 func TestCallsOfGRPCAreCountedByTheirStatus(t *testing.T) {
 	p := start(t, access(t))

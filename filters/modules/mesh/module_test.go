@@ -86,6 +86,8 @@ func from(uri string, expires int64) wasmtest.StreamInfo {
 		wasmtest.Path("filter_state", guest.ConnectionKey): wasmtest.Text(facts),
 		wasmtest.Path("response", "code"):                  wasmtest.Int(200),
 		wasmtest.Path("request", "duration"):               wasmtest.Span(time.Millisecond),
+		wasmtest.Path("request", "total_size"):             wasmtest.Int(300),
+		wasmtest.Path("response", "total_size"):            wasmtest.Int(4000),
 	}}
 }
 
