@@ -59,7 +59,7 @@ func (b *builder) inboundListener(port mesh.WorkloadPort, name string) *listener
 		},
 	}
 	if port.Protocol.Opaque() {
-		chain.Filters = []*listenerv3.Filter{connectionFacts(port.Port), discoveredConnections(), guarded(port, name)}
+		chain.Filters = []*listenerv3.Filter{connectionFacts(port.Port), discoveredConnections(), guarded(port, name, destination(b.workload.Name, port.Port))}
 	}
 	listener := &listenerv3.Listener{
 		Name:             name,
@@ -88,6 +88,7 @@ func (b *builder) inboundManager(port mesh.WorkloadPort, name string) *hcmv3.Htt
 	manager.HttpFilters = append(b.attachedFilters(), discoveredAccess(), sanitizer(), routerFilter())
 	manager.LocalReplyConfig.Mappers = append(manager.LocalReplyConfig.Mappers, tellUnreached())
 	observeHTTP(manager, port.Port)
+	manager.AccessLog = append(manager.AccessLog, countLocalReplies(inboundDirection, destination(b.workload.Name, port.Port)))
 	return manager
 }
 

@@ -106,7 +106,8 @@ func (b *builder) outboundListener(service mesh.Service, port mesh.ServicePort, 
 		ConfigSource:    fromControlPlane(),
 	}}
 	manager.HttpFilters = []*hcmv3.HttpFilter{routerFilter()}
-	manager.AccessLog = []*accesslogv3.AccessLog{countForbidden(service.Name, port.Port)}
+	to := destination(service.Name, port.Port)
+	manager.AccessLog = []*accesslogv3.AccessLog{countForbidden(to), countLocalReplies(outboundDirection, to), countNobodyThere(to)}
 	return b.outboundAt(d, networkFilter("envoy.filters.network.http_connection_manager", manager))
 }
 

@@ -63,8 +63,8 @@ func hangUp() *listenerv3.Filter {
 
 // countForbidden counts 403 answers, and those that say the same in gRPC. Where an
 // answer has no gRPC status, Envoy takes the one that its HTTP status stands for.
-func countForbidden(service mesh.Name, port uint16) *accesslogv3.AccessLog {
-	log := counter(destination(service, port), "%METADATA(ROUTE:"+reasonNamespace+":"+reasonKey+")%")
+func countForbidden(destination string) *accesslogv3.AccessLog {
+	log := counter(destination, "%METADATA(ROUTE:"+reasonNamespace+":"+reasonKey+")%")
 	log.Filter = &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_GrpcStatusFilter{
 		GrpcStatusFilter: &accesslogv3.GrpcStatusFilter{
 			Statuses: []accesslogv3.GrpcStatusFilter_Status{accesslogv3.GrpcStatusFilter_PERMISSION_DENIED},
@@ -78,17 +78,21 @@ func destination(service mesh.Name, port uint16) string {
 	return service.String() + ":" + strconv.Itoa(int(port))
 }
 
-// counter is Envoy's own logger that counts; reason may be a format of Envoy's.
+// counter counts refusals; reason may be a format of Envoy's.
 func counter(destination, reason string) *accesslogv3.AccessLog {
+	return statsLog(traffic.Forbidden,
+		&statsv3.Config_Tag{Name: "destination", ValueFormat: destination},
+		&statsv3.Config_Tag{Name: "reason", ValueFormat: reason})
+}
+
+// statsLog is Envoy's own logger that counts.
+func statsLog(name string, tags ...*statsv3.Config_Tag) *accesslogv3.AccessLog {
 	return &accesslogv3.AccessLog{
 		Name: "envoy.access_loggers.stats",
 		ConfigType: &accesslogv3.AccessLog_TypedConfig{TypedConfig: pack(&statsv3.Config{
-			StatsScope: &typev3.Scope{Prefix: traffic.ForbiddenScope},
+			StatsScope: &typev3.Scope{Prefix: traffic.OwnScope},
 			Counters: []*statsv3.Config_Counter{{
-				Stat: &statsv3.Config_Stat{Name: traffic.Forbidden, Tags: []*statsv3.Config_Tag{
-					{Name: "destination", ValueFormat: destination},
-					{Name: "reason", ValueFormat: reason},
-				}},
+				Stat:       &statsv3.Config_Stat{Name: name, Tags: tags},
 				ValueFixed: wrapperspb.UInt64(1),
 			}},
 		})},

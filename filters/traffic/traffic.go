@@ -34,9 +34,9 @@ const (
 	// destination (the service and port dialled) and reason. The reason is that of
 	// the caller's own sidecar, which refuses where nothing could pass; it is empty
 	// where the answer came from the destination. Envoy itself counts this one: to
-	// Prometheus it is ForbiddenScope + "_" + Forbidden behind "envoy_".
+	// Prometheus it is OwnScope + "_" + Forbidden behind "envoy_".
 	Forbidden      = "forbidden_total"
-	ForbiddenScope = "wasmesh"
+	OwnScope = "wasmesh"
 	// Audited counts what passed and would be refused under mode enforce, by
 	// source, destination and reason.
 	Audited = "wasmesh_audited_total"
@@ -59,7 +59,7 @@ const (
 	// a caller's sidecar (outbound) that is the service and port dialled; nobody else
 	// has counted the request. At the destination's (inbound) it is the workload, and
 	// Requests has counted it with its code. Denials are not among them. To Prometheus
-	// it is ForbiddenScope + "_" + LocalReplies behind "envoy_".
+	// it is OwnScope + "_" + LocalReplies behind "envoy_".
 	LocalReplies = "local_replies_total"
 	// PolicyVersion is a gauge: Version of the table that decides right now.
 	PolicyVersion = "wasmesh_policy_version"

@@ -142,7 +142,7 @@ func (n *network) counted(t *testing.T, w mesh.Name, series string) uint64 {
 // unsent is the series under which a caller's own sidecar counts what it does
 // not even try, at a port as it is dialled.
 func unsent(service mesh.Name, port uint16, r policy.Reason) string {
-	return fmt.Sprintf("%s.%s.destination.%s:%d.reason.%s", traffic.ForbiddenScope, traffic.Forbidden, service, port, r)
+	return fmt.Sprintf("%s.%s.destination.%s:%d.reason.%s", traffic.OwnScope, traffic.Forbidden, service, port, r)
 }
 
 // metered is what metrics call a workload.

@@ -127,7 +127,7 @@ func (l ledger) addMetrics(metrics demo.Metrics) {
 // was asked: an answer and a denial of the mesh like theirs.
 func (l ledger) addRefusals(client mesh.Name, metrics demo.Metrics) {
 	for _, s := range metrics {
-		if reason := s.Labels["reason"]; s.Name == traffic.ForbiddenScope+"_"+traffic.Forbidden && reason != "" {
+		if reason := s.Labels["reason"]; s.Name == traffic.OwnScope+"_"+traffic.Forbidden && reason != "" {
 			l[entry{counted: byFilter, from: client.Name, code: 403}] += int(s.Value)
 			l[entry{counted: denialsBy, from: client.Name, reason: reason}] += int(s.Value)
 		}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"maps"
 	"net"
 	"net/http"
@@ -18,6 +19,7 @@ import (
 	"github.com/prometheus/common/model"
 	metricsv1alpha1 "github.com/servicemeshinterface/smi-sdk-go/pkg/apis/metrics/v1alpha1"
 
+	"github.com/wasmesh/wasmesh/filters/identity"
 	"github.com/wasmesh/wasmesh/filters/traffic"
 )
 
@@ -26,6 +28,8 @@ import (
 type application struct {
 	mu    sync.Mutex
 	codes map[int]int
+	// received and sent are bytes of bodies.
+	received, sent int
 }
 
 const delay = 20 * time.Millisecond
@@ -35,11 +39,15 @@ func (a *application) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		code = http.StatusOK
 	}
+	body, _ := io.ReadAll(r.Body)
 	time.Sleep(delay)
-	a.mu.Lock()
-	a.codes[code]++
-	a.mu.Unlock()
 	w.WriteHeader(code)
+	n, _ := w.Write(bytes.Repeat([]byte("."), 3*len(body)))
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.codes[code]++
+	a.received += len(body)
+	a.sent += n
 }
 
 func (a *application) serve(t *testing.T) {
@@ -74,7 +82,7 @@ func TestTraffic(t *testing.T) {
 	time.Sleep(3 * time.Second) // a scrape before the first request: what it counts rises from there
 	for n := range 200 {
 		code := []int{200, 200, 404, 503, 200}[n%5]
-		r, err := http.NewRequest(http.MethodGet, fmt.Sprintf("http://127.141.0.1:14001/%d", code), nil)
+		r, err := http.NewRequest(http.MethodPost, fmt.Sprintf("http://127.141.0.1:14001/%d", code), strings.NewReader(strings.Repeat("x", 10*n)))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -175,16 +183,41 @@ func scraped(t *testing.T, c *caller, a *application) {
 		durations := families[traffic.Duration].GetMetric()
 		return maps.Equal(counted, a.codes) && len(durations) == 1 && int(durations[0].GetHistogram().GetSampleCount()) == 200
 	})
-	lines := bytes.Count(text(t, c), []byte("\nosm_"))
+	moved(t, c, a)
+	lines := bytes.Count(text(t, c), []byte("\nosm_")) + bytes.Count(text(t, c), []byte("\nwasmesh_re"))
 	t.Logf("one edge costs %d series and %d bytes of a scrape", lines, len(text(t, c)))
 	if lines > 16 || len(text(t, c)) > 5<<10 {
 		t.Errorf("one edge costs %d series and %d bytes of a scrape", lines, len(text(t, c)))
 	}
 }
 
+// moved holds the bytes that the sidecar counted against those of the bodies: the rest
+// are headers.
+func moved(t *testing.T, c *caller, a *application) {
+	t.Helper()
+	got, err := c.Stats(t.Context(), store, `_bytes_total`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	edge := func(metric string) string {
+		workload := func(name string) identity.Workload {
+			return identity.Workload{Namespace: "shop", Kind: "Workload", Name: name}
+		}
+		return "wasmcustom." + traffic.EdgeSeries(metric, workload("buyer"), workload("store"))
+	}
+	const calls = 200
+	for metric, body := range map[string]int{traffic.RequestBytes: a.received, traffic.ResponseBytes: a.sent} {
+		headers := (int(got[edge(metric)]) - body) / calls
+		t.Logf("%s: %d, of it %d a request are headers", metric, got[edge(metric)], headers)
+		if headers < 20 || headers > 600 {
+			t.Errorf("%s: %v, and the application had %d bytes", metric, got, body)
+		}
+	}
+}
+
 func text(t *testing.T, c *caller) []byte {
 	t.Helper()
-	body, err := c.Admin(store).Get(t.Context(), "/stats/prometheus?filter=osm_")
+	body, err := c.Admin(store).Get(t.Context(), "/stats/prometheus?filter=wasmcustom.(osm|wasmesh_re)")
 	if err != nil {
 		t.Fatal(err)
 	}

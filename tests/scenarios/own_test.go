@@ -18,7 +18,7 @@ func (e *envoy) ownRefusals(ctx context.Context, c call) (map[string]uint64, err
 	if e.road == straight || c.outside() {
 		return nil, nil
 	}
-	return e.mesh.Stats(ctx, c.caller.Name, `^`+traffic.ForbiddenScope+`\.`+traffic.Forbidden)
+	return e.mesh.Stats(ctx, c.caller.Name, `^`+traffic.OwnScope+`\.`+traffic.Forbidden)
 }
 
 // refusedByOwn reports whether the caller's own sidecar refused a request. It
@@ -30,7 +30,7 @@ func (e *envoy) refusedByOwn(ctx context.Context, c call, before map[string]uint
 	}
 	port, _ := c.service.Port(c.request.port)
 	standing := e.scope.Reach(c.caller.ServiceAccount, c.service.Name, port)
-	series := traffic.ForbiddenScope + "." + traffic.Forbidden + ".destination." + fmt.Sprintf("%s:%d", c.service.Name, port.Port) + ".reason."
+	series := traffic.OwnScope + "." + traffic.Forbidden + ".destination." + fmt.Sprintf("%s:%d", c.service.Name, port.Port) + ".reason."
 	// A connection to another port, from before, may be counted just now.
 	elsewhere := func(name string, _ uint64) bool { return !strings.HasPrefix(name, series) }
 	expected := maps.Clone(before)

@@ -51,7 +51,7 @@ func testOwnSidecarRefuses(t *testing.T, s *street) {
 	if own.status != 403 || fmt.Sprint(own) != fmt.Sprint(theirs) {
 		t.Errorf("the caller's own sidecar answers\n%+v\nthe destination's\n%+v", own, theirs)
 	}
-	const series = traffic.ForbiddenScope + "." + traffic.Forbidden + ".destination.shop/store:8080.reason."
+	const series = traffic.OwnScope + "." + traffic.Forbidden + ".destination.shop/store:8080.reason."
 	if after := s.counted("thief"); after[series+"source"] != before[series+"source"]+1 {
 		t.Errorf("the thief's sidecar counted %v after %v", after, before)
 	}
@@ -110,7 +110,7 @@ func testOpaque(t *testing.T, s *street) {
 	if heard, err := listen(t.Context(), at); err != nil || heard != "" || s.seen.Load() != seen {
 		t.Fatalf("without a grant: %q, %v, %d seen", heard, err, s.seen.Load())
 	}
-	const series = traffic.ForbiddenScope + "." + traffic.Forbidden + ".destination.shop/store:5432.reason.source"
+	const series = traffic.OwnScope + "." + traffic.Forbidden + ".destination.shop/store:5432.reason.source"
 	if n := s.counted("thief")[series] - before[series]; n != 1 {
 		t.Errorf("%d closed connections are counted, want 1", n)
 	}

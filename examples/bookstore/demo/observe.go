@@ -89,7 +89,7 @@ func (s sample) calls() map[pair]counts {
 	for caller, metrics := range s.metrics {
 		for _, series := range metrics {
 			p := pair{series.Peer("source"), series.Peer("destination")}
-			own := series.Name == traffic.ForbiddenScope+"_"+traffic.Forbidden && series.Labels["reason"] != ""
+			own := series.Name == traffic.OwnScope+"_"+traffic.Forbidden && series.Labels["reason"] != ""
 			if own { // refused by the caller's own sidecar: it got nowhere
 				p.from = caller.String()
 			}
