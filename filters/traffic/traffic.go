@@ -35,8 +35,8 @@ const (
 	// the caller's own sidecar, which refuses where nothing could pass; it is empty
 	// where the answer came from the destination. Envoy itself counts this one: to
 	// Prometheus it is OwnScope + "_" + Forbidden behind "envoy_".
-	Forbidden      = "forbidden_total"
-	OwnScope = "wasmesh"
+	Forbidden = "forbidden_total"
+	OwnScope  = "wasmesh"
 	// Audited counts what passed and would be refused under mode enforce, by
 	// source, destination and reason.
 	Audited = "wasmesh_audited_total"

@@ -161,7 +161,7 @@ func want(t *testing.T, what string, err error) {
 	}
 }
 
-// testOpaqueMetrics wants each connection and each denial counted once.
+// testOpaqueMetrics wants each connection, each denial and each byte counted once.
 func testOpaqueMetrics(t *testing.T, n *network) {
 	n.grant(t, grant{name: "one", to: "store", sources: []string{"caller"}, ports: []int{7001}})
 	echoes, greets := opaque()[0], opaque()[1]
@@ -169,6 +169,8 @@ func testOpaqueMetrics(t *testing.T, n *network) {
 	n.counts(t, store, map[string]uint64{
 		traffic.EdgeSeries(traffic.Connections, from, to):           3,
 		traffic.EdgeSeries(traffic.Connections, metered(other), to): 0,
+		traffic.EdgeSeries(traffic.ReceivedBytes, from, to):         3 * bulk,
+		traffic.EdgeSeries(traffic.SentBytes, from, to):             3 * 2 * bulk,
 	}, func() {
 		for range 3 {
 			want(t, "granted", n.allowed(t.Context(), caller, echoes))
