@@ -1,6 +1,7 @@
 package traffic_test
 
 import (
+	"os"
 	"regexp"
 	"strings"
 	"testing"
@@ -50,6 +51,24 @@ func TestNamesAreOfOneForm(t *testing.T) {
 			t.Errorf("%q is malformed, or used twice", name)
 		}
 		seen[name] = true
+	}
+}
+
+// TestEveryMetricIsDocumented, with the scope that Prometheus puts before a name.
+func TestEveryMetricIsDocumented(t *testing.T) {
+	text, err := os.ReadFile("../../docs/metrics.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{
+		traffic.Requests, traffic.Duration, traffic.Folded, traffic.Denials, traffic.Audited, traffic.Revoked, traffic.Connections,
+		traffic.RequestBytes, traffic.ResponseBytes, traffic.ReceivedBytes, traffic.SentBytes, traffic.PolicyVersion,
+		traffic.ConnectionPolicyVersion, traffic.Expired, traffic.Panics,
+		"envoy_" + traffic.OwnScope + "_" + traffic.Forbidden, "envoy_" + traffic.OwnScope + "_" + traffic.LocalReplies,
+	} {
+		if !strings.Contains(string(text), "`"+name+"`") {
+			t.Errorf("docs/metrics.md does not tell of %s", name)
+		}
 	}
 }
 
