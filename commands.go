@@ -53,6 +53,7 @@ func runControlPlane(ctx context.Context, args []string, _, stderr io.Writer) er
 	f.StringVar(&o.Metrics.Address, "metrics-api", "", "address of SMI's traffic metrics over HTTPS, such as :15017 (default none)")
 	f.StringVar(&o.Metrics.Prometheus, "prometheus", "", "URL of a Prometheus that scrapes the sidecars, such as http://prometheus:9090 (default: the control plane scrapes them itself)")
 	f.DurationVar(&o.Metrics.Interval, "scrape-interval", scrape.DefaultInterval, "time between two scrapes of a sidecar, where the control plane does it")
+	f.BoolVar(&o.Metrics.Plaintext, "plaintext-metrics", false, "let everybody who reaches a workload read its sidecar's metrics at port 15091, in the clear, for a Prometheus of yours")
 	f.StringVar(&o.State, "state", defaultState, "folder of the authority's key and the join tokens")
 	f.StringVar(&o.Module, "module", "bin/mesh.wasm", "filter module; read again when it changes")
 	f.StringVar(&o.Modules, "modules", "", "folder that keeps modules by digest (default STATE/modules)")

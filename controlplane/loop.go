@@ -118,7 +118,7 @@ func (p *plane) reload(ctx context.Context, changed chan<- struct{}) error {
 func (p *plane) settings(serving map[string]modules.Use) xds.Settings {
 	return xds.Settings{
 		Module: serving[ownModule.String()].Digest, LeafLifetime: p.options.LeafLifetime, Filters: p.attached(serving),
-		Scraper: p.scraper(),
+		Scraper: p.scraper(), PlaintextMetrics: p.options.Metrics.Plaintext,
 	}
 }
 

@@ -50,6 +50,8 @@ type Settings struct {
 	LeafLifetime time.Duration
 	// Scraper is the SPIFFE ID that may read a sidecar's metrics; empty: nobody may.
 	Scraper string
+	// PlaintextMetrics: everybody who reaches a workload's address may.
+	PlaintextMetrics bool
 	// Filters are those of users that can run.
 	Filters map[mesh.Name]Attached
 }
