@@ -45,6 +45,8 @@ type Options struct {
 	// Metrics has the control plane serve traffic metrics, which it scrapes every
 	// second.
 	Metrics bool
+	// PlaintextMetrics has sidecars tell their metrics to everybody.
+	PlaintextMetrics bool
 	// InsecureRegistries are those from which the control plane may get modules of
 	// filters although they are on this machine.
 	InsecureRegistries []string
@@ -164,7 +166,7 @@ func (m *Mesh) startControlPlane() (err error) {
 		Source: m.options.Manifests, State: m.state(), Module: m.options.Programs.Module, Modules: m.modules(),
 		XDS: m.xds, Join: m.join, Registry: m.registry, Status: m.status(), Settings: m.options.Settings,
 		InsecureRegistries: m.options.InsecureRegistries,
-		Metrics:            controlplane.Metrics{Address: m.metrics, Interval: time.Second},
+		Metrics:            controlplane.Metrics{Address: m.metrics, Interval: time.Second, Plaintext: m.options.PlaintextMetrics},
 		LeafLifetime:       ca.DefaultLeafLifetime, Log: slog.New(slog.NewTextHandler(log, nil)),
 		Inspect: m.options.Inspect,
 	}
