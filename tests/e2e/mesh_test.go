@@ -54,6 +54,7 @@ func TestMesh(t *testing.T) {
 		{"from outside", fromOutside},
 		{"probes", probes},
 		{"unready", unready},
+		{"canary", canary},
 		{"edits", editLatency},
 		{"outage", outage},
 		{"skew", skew}, // the last: it leaves sidecars of the build before
@@ -70,7 +71,8 @@ func TestMesh(t *testing.T) {
 
 func install(t *testing.T) {
 	out, err := kube.Helm(t.Context(), "install", "wasmesh", chart, "--namespace", system, "--create-namespace", "--wait", "--timeout", "90s",
-		"--set", "metricsAPI.enabled=true", "--set", "metricsAPI.scrapeInterval="+scrapeInterval.String())
+		"--set", "metricsAPI.enabled=true", "--set", "metricsAPI.scrapeInterval="+scrapeInterval.String(),
+		"--set", "sidecar.plaintextMetrics=true")
 	if err != nil {
 		describe(t.Context(), t, system)
 		t.Fatalf("%v\n%s", err, out)

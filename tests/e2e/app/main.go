@@ -70,6 +70,7 @@ func serve(args []string) error {
 	delay := flags.Duration("delay", 0, "from the start to the first answer")
 	linger := flags.Duration("linger", 0, "from SIGTERM to the end")
 	healthAt := flags.String("health", "", "address of the health service of gRPC")
+	status := flags.Int("status", http.StatusOK, "of its answers")
 	_ = flags.Parse(args) // it exits
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
@@ -86,7 +87,7 @@ func serve(args []string) error {
 		go func() { _ = server.Serve(listener) }() // ends with the program
 	}
 	handler := http.NewServeMux()
-	handler.HandleFunc("/", answer)
+	handler.Handle("/", answer(*status))
 	handler.Handle("/ready", readiness{state, grpc_health_v1.HealthCheckResponse_SERVING})
 	handler.Handle("/unready", readiness{state, grpc_health_v1.HealthCheckResponse_NOT_SERVING})
 	for _, address := range strings.Split(*listen, ",") {
@@ -164,9 +165,12 @@ func (r readiness) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 }
 
 // answer tells who answered and what it saw.
-func answer(w http.ResponseWriter, r *http.Request) {
+type answer int
+
+func (status answer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	name, _ := os.Hostname()
 	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(int(status))
 	_ = json.NewEncoder(w).Encode(map[string]any{ // the caller may have gone
 		"pod": name, "local": fmt.Sprint(r.Context().Value(http.LocalAddrContextKey)), "remote": r.RemoteAddr,
 		"host": r.Host, "path": r.URL.Path, "headers": r.Header,
