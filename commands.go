@@ -46,7 +46,7 @@ func runControlPlane(ctx context.Context, args []string, _, stderr io.Writer) er
 	f := flags("controlplane", stderr)
 	f.StringVar(&o.Source, "source", "", "folder of manifests")
 	cluster := clusterFlags(f)
-	f.StringVar(&o.Health, "health", "", "address of the probes /ready and /healthy, such as :15021 (default none)")
+	f.StringVar(&o.Health, "health", "", "address of the probes /ready and /healthy and of /metrics, such as :15021 (default none)")
 	f.StringVar(&o.Peers, "peers", "", "address at which other replicas ask which sidecars this one serves, such as :15016 (default none; needs --kubernetes)")
 	f.StringVar(&o.Webhook, "webhook", "", "address of the validating webhook, such as :15014 (default none; needs --kubernetes)")
 	f.DurationVar(&o.WebhookLife, "webhook-life", webhookcert.DefaultLife, "life of the webhook's certificate, which is replaced with a third of it left")

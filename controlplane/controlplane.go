@@ -53,7 +53,7 @@ type Options struct {
 	// Peers is the address at which other replicas ask which sidecars this one
 	// serves, and at whose port they are asked; empty for none.
 	Peers string
-	// Health is the address of the probes /ready and /healthy; empty for none.
+	// Health is the address of the probes /ready and /healthy and of /metrics; empty for none.
 	Health string
 	// Webhook is the address of the validating webhook, which needs Kubernetes;
 	// empty for none.

@@ -73,7 +73,7 @@ func (p *plane) unsettled(ctx context.Context) []mesh.Problem {
 	return slices.Concat(refused(s, proxies), pending(proxies), *underway)
 }
 
-// healthHandler answers probes. Ready means that the whole mesh was published
+// healthHandler answers probes, and shows the control plane's own metrics. Ready means that the whole mesh was published
 // once; it stays so, whatever becomes of the source: what is known serves on.
 func (p *plane) healthHandler() http.Handler {
 	mux := http.NewServeMux()
@@ -83,5 +83,6 @@ func (p *plane) healthHandler() http.Handler {
 			http.Error(w, "nothing is published yet: not all objects have been read", http.StatusServiceUnavailable)
 		}
 	})
+	mux.HandleFunc("GET /metrics", p.tellGauges)
 	return mux
 }

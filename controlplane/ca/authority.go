@@ -226,6 +226,9 @@ func (a *Authority) TrustBundle() []byte {
 	return out
 }
 
+// SignerEnd is when the certificate that signs all others ends.
+func (a *Authority) SignerEnd() time.Time { return a.roots.Load().signer.NotAfter }
+
 // Fingerprint returns the SHA-256 of the root that signs, or that the signer leads
 // to, as a join token carries it.
 func (a *Authority) Fingerprint() string { return fingerprint(a.roots.Load().anchor().Raw) }
