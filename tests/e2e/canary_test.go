@@ -3,21 +3,23 @@ package e2e
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strconv"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
 	split1 "github.com/servicemeshinterface/smi-sdk-go/pkg/apis/split/v1alpha1"
 	split2 "github.com/servicemeshinterface/smi-sdk-go/pkg/apis/split/v1alpha2"
 	splits "github.com/servicemeshinterface/smi-sdk-go/pkg/gen/client/split/clientset/versioned"
+	"github.com/wasmesh/wasmesh/tests/prometheus"
 	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -36,15 +38,23 @@ type delivery interface {
 // canary: clients of progressive delivery shift traffic by SMI's splits, judge by what
 // a Prometheus of the user's reads from sidecars, and go back on errors.
 func canary(t *testing.T) {
-	prometheus := startPrometheus(t)
+	server := startPrometheus(t)
 	client, err := splits.NewForConfig(kube.Config)
 	if err != nil {
 		t.Fatal(err)
 	}
+	for _, own := range []string{"sum(wasmesh_controlplane_proxies)", `sum(wasmesh_injector_admissions_total{outcome="injected"})`} {
+		await(t, "Prometheus reads "+own, settleTimeout, func() error {
+			if n, known := query(t, server, own); !known || n == 0 {
+				return fmt.Errorf("%v (%v)", n, known)
+			}
+			return nil
+		})
+	}
 	for name, d := range map[string]delivery{"flagger": flagger{client}, "argo-rollouts": argo{client}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			deliver(t, name, d, prometheus)
+			deliver(t, name, d, server)
 		})
 	}
 }
@@ -67,7 +77,7 @@ spec: {selector: {app: %[1]s}, ports: [{name: http, port: 80, targetPort: http}]
 `
 
 // deliver takes a good canary to all of the traffic, and a bad one back to none.
-func deliver(t *testing.T, name string, d delivery, prometheus string) {
+func deliver(t *testing.T, name string, d delivery, server prometheus.Server) {
 	ns := namespace(t, name, inMesh)
 	applyAll(t, allowed("all", ns+"/default", ns+"/default"))
 	apply(t, ns, fmt.Sprintf(canaryWorkload, "shop-canary")+fmt.Sprintf(canaryWorkload, "shop-primary")+
@@ -91,8 +101,8 @@ func deliver(t *testing.T, name string, d delivery, prometheus string) {
 		t.Helper()
 		await(t, fmt.Sprintf("the analysis says %v", good), settleTimeout, func() error {
 			call(t.Context(), from, "app", "-count", "40", "-pause", "5ms", "http://shop/")
-			success, known := query(t, prometheus, successRate(ns, "shop-canary"))
-			ms, timed := query(t, prometheus, requestDuration(ns, "shop-canary"))
+			success, known := query(t, server, successRate(ns, "shop-canary"))
+			ms, timed := query(t, server, requestDuration(ns, "shop-canary"))
 			// Where no request succeeded there is no value: Flagger then does not go on.
 			if !timed || (known && success >= 99) != good || ms > 500 {
 				return fmt.Errorf("%v %% (%v), %v ms (%v)", success, known, ms, timed)
@@ -101,7 +111,7 @@ func deliver(t *testing.T, name string, d delivery, prometheus string) {
 		})
 	}
 	shares(0)
-	if success, known := query(t, prometheus, successRate(ns, "shop-canary")); known {
+	if success, known := query(t, server, successRate(ns, "shop-canary")); known {
 		t.Errorf("without traffic, the success rate is %v", success)
 	}
 	for _, weight := range []int{50, 100} {
@@ -214,42 +224,21 @@ func controlledBy(t *testing.T, ns string) []metav1.OwnerReference {
 	return []metav1.OwnerReference{*metav1.NewControllerRef(d, appsv1.SchemeGroupVersion.WithKind("Deployment"))}
 }
 
-// startPrometheus runs one that finds pods by the annotations that the injector made.
-func startPrometheus(t *testing.T) string {
+// startPrometheus runs one by the configuration that users are given. What it finds by
+// itself in a cluster, Debian's cannot: it was built without that.
+func startPrometheus(t *testing.T) prometheus.Server {
 	t.Helper()
-	program, err := exec.LookPath("prometheus")
+	text, err := os.ReadFile(filepath.Join(root, "examples/monitoring/prometheus.yaml"))
 	if err != nil {
-		t.Fatalf("%v; install Debian's package prometheus", err)
-	}
-	dir := t.TempDir()
-	config := filepath.Join(dir, "prometheus.yml")
-	if err := os.WriteFile(config, []byte(`
-global: {scrape_interval: 1s, scrape_timeout: 900ms}
-scrape_configs:
-- job_name: sidecars
-  http_sd_configs: [{url: "`+announced(t)+`", refresh_interval: 1s}]
-`), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	const address = "127.0.0.1:19090"
-	server := exec.CommandContext(t.Context(), program, "--config.file", config, "--storage.tsdb.path", filepath.Join(dir, "data"), "--web.listen-address", address)
-	var said strings.Builder
-	server.Stderr = &said
-	if err := server.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = server.Process.Kill()
-		_ = server.Wait()
-		if t.Failed() {
-			t.Logf("Prometheus said:\n%s", said.String())
-		}
-	})
-	return "http://" + address
+	found := `http_sd_configs: [{url: "` + announced(t) + `", refresh_interval: 1s}]`
+	return prometheus.Start(t, strings.NewReplacer("kubernetes_sd_configs: [{role: pod}]", found,
+		"scrape_interval: 10s", "scrape_interval: 1s", "scrape_timeout: 5s", "scrape_timeout: 900ms", "rule_files: [alerts.yaml]", "").Replace(string(text)))
 }
 
-// announced serves the pods that say where their metrics are, as Prometheus's own
-// discovery of pods finds them; Debian's is built without it.
+// announced serves the containers of all pods with the labels that Prometheus's own
+// discovery of pods gives them.
 func announced(t *testing.T) string {
 	t.Helper()
 	type group struct {
@@ -264,9 +253,10 @@ func announced(t *testing.T) string {
 		}
 		groups := []group{}
 		for _, p := range pods.Items {
-			if p.Annotations["prometheus.io/scrape"] == "true" && p.Status.PodIP != "" {
-				groups = append(groups, group{[]string{net.JoinHostPort(p.Status.PodIP, p.Annotations["prometheus.io/port"])},
-					map[string]string{"__metrics_path__": p.Annotations["prometheus.io/path"], "namespace": p.Namespace, "pod": p.Name}})
+			for _, c := range slices.Concat(p.Spec.InitContainers, p.Spec.Containers) {
+				for _, port := range append(c.Ports, corev1.ContainerPort{})[:max(1, len(c.Ports))] {
+					groups = append(groups, group{[]string{net.JoinHostPort(p.Status.PodIP, fmt.Sprint(port.ContainerPort))}, discovered(p, c, port)})
+				}
 			}
 		}
 		w.Header().Set("Content-Type", "application/json")
@@ -276,27 +266,29 @@ func announced(t *testing.T) string {
 	return server.URL
 }
 
-// query asks as Flagger does; known: there is exactly one value, and it is a number.
-func query(t *testing.T, prometheus, text string) (value float64, known bool) {
+// discovered are the labels of role pod in Prometheus's documentation of kubernetes_sd_config.
+func discovered(p corev1.Pod, c corev1.Container, port corev1.ContainerPort) map[string]string {
+	const prefix = "__meta_kubernetes_"
+	labels := map[string]string{
+		prefix + "namespace": p.Namespace, prefix + "pod_name": p.Name, prefix + "pod_ip": p.Status.PodIP,
+		prefix + "pod_phase": string(p.Status.Phase), prefix + "pod_container_name": c.Name, prefix + "pod_container_port_name": port.Name,
+	}
+	word := regexp.MustCompile(`[^a-zA-Z0-9_]`)
+	for name, value := range p.Annotations {
+		labels[prefix+"pod_annotation_"+word.ReplaceAllString(name, "_")] = value
+	}
+	for name, value := range p.Labels {
+		labels[prefix+"pod_label_"+word.ReplaceAllString(name, "_")] = value
+	}
+	return labels
+}
+
+// query asks for one value, as Flagger does; known: there is one, and it is a number.
+func query(t *testing.T, server prometheus.Server, text string) (value float64, known bool) {
 	t.Helper()
-	response, err := http.Get(prometheus + "/api/v1/query?" + url.Values{"query": {text}}.Encode())
-	if err != nil {
+	samples := server.Query(t, text)
+	if len(samples) != 1 || math.IsNaN(samples[0].Value) {
 		return 0, false
 	}
-	defer response.Body.Close()
-	var answer struct {
-		Data struct {
-			Result []struct {
-				Value [2]any `json:"value"`
-			} `json:"result"`
-		} `json:"data"`
-	}
-	if err := json.NewDecoder(response.Body).Decode(&answer); err != nil || response.StatusCode != http.StatusOK {
-		t.Fatalf("%s: %s, %v", text, response.Status, err)
-	}
-	if len(answer.Data.Result) != 1 {
-		return 0, false
-	}
-	value, err = strconv.ParseFloat(fmt.Sprint(answer.Data.Result[0].Value[1]), 64)
-	return value, err == nil && value == value
+	return samples[0].Value, true
 }

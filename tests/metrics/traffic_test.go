@@ -24,7 +24,7 @@ import (
 )
 
 // application is the store's: it answers /CODE with that code after delay, and
-// counts. It is what the mesh's figures are held against.
+// counts; /0 it does not answer. It is what the mesh's figures are held against.
 type application struct {
 	mu    sync.Mutex
 	codes map[int]int
@@ -38,6 +38,9 @@ func (a *application) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	code, err := strconv.Atoi(strings.Trim(r.URL.Path, "/"))
 	if err != nil {
 		code = http.StatusOK
+	}
+	if err == nil && code == 0 {
+		panic(http.ErrAbortHandler)
 	}
 	body, _ := io.ReadAll(r.Body)
 	time.Sleep(delay)

@@ -16,6 +16,10 @@ import (
 func (m *Mesh) XDSAddress() string  { return m.xds }
 func (m *Mesh) JoinAddress() string { return m.join }
 
+// HealthAddress is where the control plane's probes and its own metrics are, if it
+// serves traffic metrics.
+func (m *Mesh) HealthAddress() string { return m.health }
+
 // MetricsAddress is where traffic metrics are told.
 func (m *Mesh) MetricsAddress() string { return m.metrics }
 

@@ -60,6 +60,7 @@ type Mesh struct {
 	xds, join string // host:port of the control plane
 	registry  string // where it serves modules
 	metrics   string // where it serves traffic metrics; empty: nowhere
+	health    string // where it serves its own; empty: nowhere
 	relay     string // where sidecars find xds
 	starter   *starter
 	sidecars  map[mesh.Name]*process
@@ -151,6 +152,9 @@ func (m *Mesh) startControlPlane() (err error) {
 		if m.metrics, err = freeAddress(m.ctx); err != nil {
 			return err
 		}
+		if m.health, err = freeAddress(m.ctx); err != nil {
+			return err
+		}
 	}
 	m.relay = m.xds
 	if m.options.Relay != nil {
@@ -167,6 +171,7 @@ func (m *Mesh) startControlPlane() (err error) {
 		XDS: m.xds, Join: m.join, Registry: m.registry, Status: m.status(), Settings: m.options.Settings,
 		InsecureRegistries: m.options.InsecureRegistries,
 		Metrics:            controlplane.Metrics{Address: m.metrics, Interval: time.Second, Plaintext: m.options.PlaintextMetrics},
+		Health:             m.health,
 		LeafLifetime:       ca.DefaultLeafLifetime, Log: slog.New(slog.NewTextHandler(log, nil)),
 		Inspect: m.options.Inspect,
 	}
