@@ -29,7 +29,9 @@ const (
 	// refusedHere: the caller's own sidecar has refused; see answered.
 	refusedHere = "response.code == 403 && response.code_details == 'direct_response'"
 	// ofMesh: the caller has shown its certificate.
-	ofMesh      = "connection.mtls"
+	ofMesh = "connection.mtls"
+	// noHandshake: it came to none, or to one that failed.
+	noHandshake = "connection.transport_failure_reason != '' && !('" + guest.ConnectionKey + "' in filter_state)"
 	failed      = "response.code >= 500"
 	wasDenied   = "(" + isTold + " && " + told + ".startsWith('" + guest.Denied + "|'))"
 	// nothing has no value, which in JSON is null; CEL's own null would be a word.
@@ -128,12 +130,15 @@ func (b *builder) logInboundTCP(port uint16, only string) []*accesslogv3.AccessL
 }
 
 // logStrangers logs connections whose caller shows no certificate of the mesh: no
-// filter and no proxy comes to see them.
+// filter and no proxy comes to see them. What a certificate says that nobody has
+// vouched for names nobody.
 func (b *builder) logStrangers(port uint16) []*accesslogv3.AccessLog {
+	unknown := identity.Unknown()
 	return b.accessLogsOfRefused(b.inboundFields(port).with(ofConnection(), fields{
-		"details": "%DOWNSTREAM_TRANSPORT_FAILURE_REASON%", "x": cel("connection.transport_failure_reason"), "y": cel("connection.mtls"),
+		"source_namespace": unknown.Namespace, "source_kind": unknown.Kind, "source_name": unknown.Name, "source_pod": unknown.Name,
+		"source_identity": cel(nothing), "details": "%DOWNSTREAM_TRANSPORT_FAILURE_REASON%",
 		"verdict": guest.Denied, "rule": cel(nothing), "reason": "certificate",
-	}), nil)
+	}), where(noHandshake))
 }
 
 // logOutboundHTTP logs requests of this workload. Their verdict is for the

@@ -231,3 +231,24 @@ func (n *network) logged(t *testing.T, w mesh.Name, count int) []entry {
 	}
 	return got
 }
+
+// await polls for what takes a moment.
+func (n *network) await(t *testing.T, what string, done func() bool) {
+	t.Helper()
+	if err := n.Await(15*time.Second, what, func(context.Context) error {
+		if !done() {
+			return fmt.Errorf("not yet")
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func toText(e entry) string {
+	text, err := json.Marshal(e)
+	if err != nil {
+		return err.Error()
+	}
+	return string(text)
+}
