@@ -2,7 +2,6 @@ package xds
 
 import (
 	"math"
-	"strconv"
 
 	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -141,5 +140,3 @@ func either(filters ...*accesslogv3.AccessLogFilter) *accesslogv3.AccessLogFilte
 }
 
 func cel(expression string) string { return "%CEL(" + expression + ")%" }
-
-func portText(port uint16) string { return strconv.Itoa(int(port)) }

@@ -29,7 +29,7 @@ func (b *builder) guarded(port mesh.WorkloadPort, name string) *listenerv3.Filte
 	proxy.MaxEarlyDataBytes = wrapperspb.UInt32(1)
 	observeTCP(proxy, port.Port)
 	proxy.AccessLog = append(proxy.AccessLog, countLocalReplies(inboundDirection, destination(b.workload.Name, port.Port)))
-	proxy.AccessLog = append(proxy.AccessLog, b.logInboundTCP(port.Port, ofMesh)...)
+	proxy.AccessLog = append(proxy.AccessLog, b.logInboundTCP(ofMesh)...)
 	return networkFilter(tcpProxyName, proxy)
 }
 

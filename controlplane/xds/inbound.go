@@ -66,7 +66,7 @@ func (b *builder) inboundListener(port mesh.WorkloadPort, name string) *listener
 		TrafficDirection: corev3.TrafficDirection_INBOUND,
 		EnableReusePort:  wrapperspb.Bool(false),
 		FilterChains:     []*listenerv3.FilterChain{chain},
-		AccessLog:        b.logStrangers(port.Port),
+		AccessLog:        b.logStrangers(),
 	}
 	b.listenAt(listener, b.dialledAt(), port.Port)
 	if b.workload.Grace {
@@ -90,7 +90,7 @@ func (b *builder) inboundManager(port mesh.WorkloadPort, name string) *hcmv3.Htt
 	manager.LocalReplyConfig.Mappers = append(manager.LocalReplyConfig.Mappers, tellUnreached())
 	observeHTTP(manager, port.Port)
 	manager.AccessLog = append(manager.AccessLog, countLocalReplies(inboundDirection, destination(b.workload.Name, port.Port)))
-	manager.AccessLog = append(manager.AccessLog, b.logInboundHTTP(port.Port)...)
+	manager.AccessLog = append(manager.AccessLog, b.logInboundHTTP()...)
 	b.trace(manager, b.workload.Metered().String())
 	return manager
 }

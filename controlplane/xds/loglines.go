@@ -79,13 +79,14 @@ func ofOwn() fields {
 	}
 }
 
-// inboundFields are those of what comes to a port of this workload.
-func (b *builder) inboundFields(port uint16) fields {
+// inboundFields are those of what comes to a port of this workload. A captured
+// connection has the port at which it was dialled again.
+func (b *builder) inboundFields() fields {
 	own := b.workload.Metered()
 	return ofAny(inboundDirection).with(whoever("source", "connection"), fields{
 		"source_identity":       "%DOWNSTREAM_PEER_URI_SAN%",
 		"destination_namespace": own.Namespace, "destination_kind": own.Kind, "destination_name": own.Name,
-		"destination_pod": b.workload.Name.Name, "port": portText(port),
+		"destination_pod": b.workload.Name.Name, "port": "%DOWNSTREAM_LOCAL_PORT%",
 	})
 }
 
@@ -108,9 +109,9 @@ func verdict(word, reason string) fields {
 }
 
 // logInboundHTTP logs requests that come to a port of this workload.
-func (b *builder) logInboundHTTP(port uint16) []*accesslogv3.AccessLog {
+func (b *builder) logInboundHTTP() []*accesslogv3.AccessLog {
 	return b.accessLogs(line{
-		fields: b.inboundFields(port).with(ofRequest(), verdict(
+		fields: b.inboundFields().with(ofRequest(), verdict(
 			unloaded+" ? '"+guest.Denied+"' : "+nothing, unloaded+" ? 'module' : "+nothing,
 		)),
 		ends:   accesslogdatav3.AccessLogType_DownstreamEnd,
@@ -120,9 +121,9 @@ func (b *builder) logInboundHTTP(port uint16) []*accesslogv3.AccessLog {
 
 // logInboundTCP logs connections to an opaque port, and those without a sidecar that
 // are let in, of which the policy says nothing.
-func (b *builder) logInboundTCP(port uint16, only string) []*accesslogv3.AccessLog {
+func (b *builder) logInboundTCP(only string) []*accesslogv3.AccessLog {
 	return b.accessLogs(line{
-		fields: b.inboundFields(port).with(ofConnection(), verdict(nothing, nothing)),
+		fields: b.inboundFields().with(ofConnection(), verdict(nothing, nothing)),
 		ends:   accesslogdatav3.AccessLogType_TcpConnectionEnd,
 		only:   only,
 		always: wasDenied,
@@ -132,13 +133,20 @@ func (b *builder) logInboundTCP(port uint16, only string) []*accesslogv3.AccessL
 // logStrangers logs connections whose caller shows no certificate of the mesh: no
 // filter and no proxy comes to see them. What a certificate says that nobody has
 // vouched for names nobody.
-func (b *builder) logStrangers(port uint16) []*accesslogv3.AccessLog {
+func (b *builder) logStrangers() []*accesslogv3.AccessLog {
 	unknown := identity.Unknown()
-	return b.accessLogsOfRefused(b.inboundFields(port).with(ofConnection(), fields{
+	return b.accessLogsOfRefused(b.inboundFields().with(ofConnection(), fields{
 		"source_namespace": unknown.Namespace, "source_kind": unknown.Kind, "source_name": unknown.Name, "source_pod": unknown.Name,
 		"source_identity": cel(nothing), "details": "%DOWNSTREAM_TRANSPORT_FAILURE_REASON%",
 		"verdict": guest.Denied, "rule": cel(nothing), "reason": "certificate",
 	}), where(noHandshake))
+}
+
+// logUnknown logs connections to a port of which the mesh knows nothing.
+func (b *builder) logUnknown() []*accesslogv3.AccessLog {
+	return b.accessLogsOfRefused(b.inboundFields().with(ofConnection(), fields{
+		"source_identity": cel(nothing), "verdict": guest.Denied, "rule": cel(nothing), "reason": string(policy.ReasonPort),
+	}), nil)
 }
 
 // logOutboundHTTP logs requests of this workload. Their verdict is for the

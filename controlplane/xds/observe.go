@@ -50,6 +50,9 @@ func (b *builder) runtime() {
 	if b.settings.AccessLog > 0 {
 		layer[accessLogKey] = accessLogShare(b.settings.AccessLog)
 	}
+	if b.settings.Tracing.Host != "" {
+		layer[spansAfterKey] = structpb.NewNumberValue(float64(spansAfter.Milliseconds()))
+	}
 	b.add(RuntimeType, RuntimeLayer, &runtimev3.Runtime{Name: RuntimeLayer, Layer: &structpb.Struct{Fields: layer}})
 }
 

@@ -31,7 +31,7 @@ func (b *builder) admitPlaintext(l *listenerv3.Listener, port mesh.WorkloadPort,
 	}}
 	proxy := toCluster(name)
 	observeTCP(proxy, port.Port)
-	proxy.AccessLog = append(proxy.AccessLog, b.logInboundTCP(port.Port, "")...)
+	proxy.AccessLog = append(proxy.AccessLog, b.logInboundTCP("")...)
 	raw := []*listenerv3.Filter{networkFilter(tcpProxyName, proxy)}
 	if port.Protocol.Opaque() {
 		l.ListenerFiltersTimeout = durationpb.New(silence)
@@ -49,7 +49,7 @@ func (b *builder) admitPlaintext(l *listenerv3.Listener, port mesh.WorkloadPort,
 	manager.RouteSpecifier = toApplication(name)
 	manager.HttpFilters = append(b.attachedFilters(), sanitizer(), routerFilter())
 	observeHTTP(manager, port.Port)
-	manager.AccessLog = append(manager.AccessLog, b.logInboundHTTP(port.Port)...)
+	manager.AccessLog = append(manager.AccessLog, b.logInboundHTTP()...)
 	b.trace(manager, b.workload.Metered().String())
 	l.DefaultFilterChain = &listenerv3.FilterChain{
 		Name:    "plaintext",

@@ -41,6 +41,10 @@ const (
 	spansWaiting = 1024
 	// collectorTimeout bounds one delivery. No request waits for it.
 	collectorTimeout = 2 * time.Second
+	// spansAfter is how long a sidecar keeps them at most: what a pod that ends has
+	// not sent yet is lost.
+	spansAfter    = time.Second
+	spansAfterKey = "tracing.opentelemetry.flush_interval_ms"
 )
 
 // collector makes the cluster of it.

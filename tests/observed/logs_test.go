@@ -34,7 +34,7 @@ func TestLines(t *testing.T) {
 	}{
 		{"allowed", n.calls(buyer, store, 14101, "/open/a?secret=1", 200), store,
 			of("inbound", "shop/buyer", "shop/store", "path", "/open/a", "code", 200., "verdict", "allow", "rule", "shop/buyers", "reason", nil, "sent_bytes", 4.,
-				"protocol", "HTTP/2", "method", "GET", "details", "via_upstream", "port", "14101", "source_identity", "spiffe://observed.test/ns/shop/sa/buyer"),
+				"protocol", "HTTP/2", "method", "GET", "details", "via_upstream", "port", 14101., "source_identity", "spiffe://observed.test/ns/shop/sa/buyer"),
 			of("outbound", "shop/buyer", "shop/store", "path", "/open/a", "code", 200., "verdict", nil, "destination_service", "shop/store:14101",
 				"destination_identity", "spiffe://observed.test/ns/shop/sa/store", "protocol", "HTTP/1.1"), buyer},
 		{"path", n.calls(buyer, store, 14101, "/closed", 403), store,
@@ -50,9 +50,9 @@ func TestLines(t *testing.T) {
 			of("outbound", "shop/buyer", "shop/store", "protocol", "TCP", "received_bytes", 5., "sent_bytes", 5., "destination_service", "shop/store:14102"), buyer},
 		{"TCP refused at the caller", n.says(thief, 14102, ""), thief,
 			entry{"direction": "outbound", "source_name": "thief", "destination_service": "shop/store:14102", "verdict": "deny", "reason": "source", "received_bytes": 0.}, nil, store},
-		{"plaintext to HTTP", stranger("127.51.0.2:14101", nil), store, strange("14101"), nil, buyer},
-		{"plaintext to TCP", stranger("127.51.0.2:14102", nil), store, strange("14102"), nil, buyer},
-		{"a certificate that claims", stranger("127.51.0.2:14101", pretender(t)), store, strange("14101"), nil, buyer},
+		{"plaintext to HTTP", stranger("127.51.0.2:14101", nil), store, strange(14101), nil, buyer},
+		{"plaintext to TCP", stranger("127.51.0.2:14102", nil), store, strange(14102), nil, buyer},
+		{"a certificate that claims", stranger("127.51.0.2:14101", pretender(t)), store, strange(14101), nil, buyer},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			before, beforePeer := len(n.read(t, c.of)), len(n.read(t, c.caller))
@@ -85,7 +85,7 @@ func of(direction, source, destination string, more ...any) entry {
 	return e
 }
 
-func strange(port string) entry {
+func strange(port float64) entry {
 	return of("inbound", "unknown/unknown", "shop/store", "source_kind", "unknown", "source_identity", nil, "port", port, "protocol", "TCP", "verdict", "deny", "reason", "certificate")
 }
 

@@ -79,7 +79,7 @@ func TestTraces(t *testing.T) {
 			t.Errorf("its trace is %x", s.TraceId)
 		}
 		call(t, to, "/open/c", "traceparent", "00-0af7651916cd43dd8448eb211c80319d-b7ad6b7169203331-00")
-		time.Sleep(7 * time.Second) // Envoy keeps spans for five
+		time.Sleep(2500 * time.Millisecond) // sidecars keep spans for one
 		if got := len(c.received("store")); got != 3 {
 			t.Errorf("a trace that its application does not want is told: %d", got)
 		}
