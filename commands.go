@@ -57,6 +57,7 @@ func runControlPlane(ctx context.Context, args []string, _, stderr io.Writer) er
 	f.StringVar(&o.Tracing.Collector, "tracing-collector", "", "host:port of an OpenTelemetry collector that sidecars tell of requests, by OTLP over gRPC (default none)")
 	f.StringVar(&o.Tracing.Roots, "tracing-roots", "", "file of PEM roots by which the collector is known (default: it is spoken to in the clear)")
 	f.Float64Var(&o.Tracing.Percent, "tracing-percent", 1, "share of requests that begin a trace; from 0 to 100")
+	f.BoolVar(&o.Metrics.Plaintext, "plaintext-metrics", false, "let everybody who reaches a workload read its sidecar's metrics at port 15091, in the clear, for a Prometheus of yours")
 	f.StringVar(&o.State, "state", defaultState, "folder of the authority's key and the join tokens")
 	f.StringVar(&o.Module, "module", "bin/mesh.wasm", "filter module; read again when it changes")
 	f.StringVar(&o.Modules, "modules", "", "folder that keeps modules by digest (default STATE/modules)")

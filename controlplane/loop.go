@@ -120,7 +120,8 @@ func (p *plane) reload(ctx context.Context, changed chan<- struct{}) error {
 func (p *plane) settings(serving map[string]modules.Use) xds.Settings {
 	return xds.Settings{
 		Module: serving[ownModule.String()].Digest, LeafLifetime: p.options.LeafLifetime, Filters: p.attached(serving),
-		Scraper: p.scraper(), AccessLog: p.options.AccessLog, Tracing: p.tracing,
+		Scraper: p.scraper(), PlaintextMetrics: p.options.Metrics.Plaintext,
+		AccessLog: p.options.AccessLog, Tracing: p.tracing,
 	}
 }
 

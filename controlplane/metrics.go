@@ -40,6 +40,9 @@ const (
 
 // Metrics say whether and how traffic metrics are served.
 type Metrics struct {
+	// Plaintext: each sidecar also tells its metrics to everybody, at
+	// mesh.PrometheusPort.
+	Plaintext bool
 	// Address is where they are; empty: nowhere, and no sidecar is asked for any.
 	Address string
 	// Prometheus is the URL of one that scrapes the sidecars; empty: the control
@@ -132,7 +135,7 @@ func (p *plane) scrapeTargets() []scrape.Target {
 	var out []scrape.Target
 	for _, w := range s.Workloads {
 		if peer, ok := m.PeerOf(w.Name); ok {
-			at, why := s.ScrapeAt(w)
+			at, why := s.ScrapeAt(w, mesh.ScrapePort)
 			out = append(out, scrape.Target{Workload: w.Name, Peer: peer, Address: at, Cause: why})
 		}
 	}

@@ -137,7 +137,7 @@ func ReadAnswers(a Answers, at time.Time) (Traffic, error) {
 		if k.code = string(sample.Metric[LabelCode]); k.code == "" {
 			return Traffic{}, fmt.Errorf("a series of %s lacks the label %s", Requests, LabelCode)
 		}
-		all.add(k, float64(sample.Value))
+		all.add(k.edge.Value(), k, float64(sample.Value))
 	}
 	durations, warnings, err := readAnswer(a.Durations)
 	if err != nil {
@@ -152,7 +152,7 @@ func ReadAnswers(a Answers, at time.Time) (Traffic, error) {
 		if k.bound, err = parseBound(string(sample.Metric[boundLabel])); err != nil {
 			return Traffic{}, err
 		}
-		all.add(k, float64(sample.Value))
+		all.add(k.edge.Value(), k, float64(sample.Value))
 	}
 	miss, err := tooFew(a.Samples)
 	if err != nil {

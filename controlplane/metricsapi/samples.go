@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unique"
 
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
@@ -34,7 +35,9 @@ const Uptime = "envoy_server_uptime"
 
 // series is one counter of a flow.
 type series struct {
-	source, destination Peer
+	// edge is source and destination, once for all series of all scrapes: a full
+	// Window has 400,000 of them.
+	edge unique.Handle[[2]Peer]
 	// code is set for a count of requests; else it is the bucket with that bound.
 	code  string
 	bound float64
@@ -132,7 +135,8 @@ func (s Scrape) buckets(m *dto.Metric) error {
 
 func (s Scrape) put(k series, v float64) error {
 	if math.IsNaN(k.bound) || math.IsNaN(v) || math.IsInf(v, 0) || v < 0 {
-		return fmt.Errorf("%s to %s: %v is no count", k.source.Name, k.destination.Name, v)
+		edge := k.edge.Value()
+		return fmt.Errorf("%s to %s: %v is no count", edge[0].Name, edge[1].Name, v)
 	}
 	if _, there := s.values[k]; !there && len(s.values) == MaxSeries {
 		return fmt.Errorf("the scrape has more than %d series of traffic", MaxSeries)
@@ -151,10 +155,12 @@ func labelsOf(m *dto.Metric) map[string]string {
 
 // readSeries reads both peers.
 func readSeries(labels map[string]string) (k series, err error) {
-	if k.source, err = readPeer(labels, sourceLabel); err != nil {
+	var edge [2]Peer
+	if edge[0], err = readPeer(labels, sourceLabel); err != nil {
 		return k, err
 	}
-	k.destination, err = readPeer(labels, destinationLabel)
+	edge[1], err = readPeer(labels, destinationLabel)
+	k.edge = unique.Make(edge)
 	return k, err
 }
 
@@ -178,15 +184,14 @@ func readPeer(labels map[string]string, side string) (Peer, error) {
 // flows collects series of which something is known.
 type flows map[[2]Peer]*Flow
 
-func (f flows) add(k series, n float64) {
+func (f flows) add(edge [2]Peer, k series, n float64) {
 	if n <= 0 || math.IsNaN(n) || math.IsInf(n, 0) {
 		return
 	}
-	key := [2]Peer{k.source, k.destination}
-	one := f[key]
+	one := f[edge]
 	if one == nil {
-		one = &Flow{Source: k.source, Destination: k.destination, Latency: Histogram{}}
-		f[key] = one
+		one = &Flow{Source: edge[0], Destination: edge[1], Latency: Histogram{}}
+		f[edge] = one
 	}
 	switch {
 	case k.code == "":

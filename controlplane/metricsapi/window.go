@@ -63,7 +63,7 @@ func (w *Window) Add(of Peer, s Scrape, at time.Time) {
 	if n := len(t.points); n > 0 && !at.After(t.points[n-1].at) {
 		return // the clock was set back: nothing can be compared with what was before
 	}
-	p := point{at: at, uptime: s.Uptime, values: make([]float64, len(t.places), len(s.values)+len(t.places))}
+	p := point{at: at, uptime: s.Uptime, values: make([]float64, len(t.places), max(len(t.places), len(s.values)))}
 	t.broke = ""
 	for k, v := range s.values {
 		place, known := t.places[k]
@@ -138,8 +138,9 @@ func (w *Window) Traffic(window time.Duration, now time.Time) Traffic {
 			continue
 		}
 		for k, place := range t.places {
-			k.destination.Pod = cmp.Or(k.destination.Pod, of.Pod)
-			all.add(k, t.increase(place, begin, whole))
+			edge := k.edge.Value()
+			edge[1].Pod = cmp.Or(edge[1].Pod, of.Pod)
+			all.add(edge, k, t.increase(place, begin, whole))
 		}
 	}
 	out.Flows = all.list()

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -86,6 +87,41 @@ func TestWindowIsBounded(t *testing.T) {
 	if w.Kept() != 1 {
 		t.Error("a scrape from before the last one is taken")
 	}
+}
+
+// TestWindowAtItsCaps holds what a full window costs against what docs/adr/0029 says.
+func TestWindowAtItsCaps(t *testing.T) {
+	const sidecars, edges, codes, scrapes = 1000, 25, 16, 31
+	before := live()
+	w := metricsapi.NewWindow(5*time.Minute, 10*time.Second)
+	for n := range sidecars + 1 {
+		of := metricsapi.Peer{Kind: "Pod", Namespace: "shop", Name: fmt.Sprintf("store-6c9f8d7b5-%05d", n)}
+		counters := map[string]int{}
+		for i := range edges * codes {
+			from := metricsapi.Peer{Kind: "Deployment", Namespace: "shop", Name: fmt.Sprintf("caller-%d", i/codes)}
+			counters[series(from, metricsapi.Peer{Kind: "Deployment", Namespace: "shop", Name: "store"}, fmt.Sprint(200+i%codes))] = 1
+		}
+		s := scrape(t, text(counters, 0))
+		for i := range scrapes {
+			w.Add(of, s, noon.Add(time.Duration(i)*10*time.Second))
+		}
+	}
+	took := (live() - before) >> 20
+	t.Logf("%d series, %d scrapes: %d MiB", sidecars*edges*codes, w.Kept(), took)
+	if took > 150 {
+		t.Errorf("a full window takes %d MiB", took)
+	}
+	if misses := w.Traffic(time.Minute, noon.Add(5*time.Minute)).Misses; len(misses) != 1 || !strings.Contains(misses[0].Cause, "beyond") {
+		t.Errorf("the sidecar beyond the bound is told as %+v", misses)
+	}
+}
+
+// live is what the heap holds.
+func live() uint64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
 }
 
 // TestCountsAreWhatWasCounted makes up traffic between all, and holds every answer

@@ -56,6 +56,8 @@ type Settings struct {
 	AccessLog float64
 	// Tracing is where sidecars tell of requests.
 	Tracing Tracing
+	// PlaintextMetrics: everybody who reaches a workload's address may.
+	PlaintextMetrics bool
 	// Filters are those of users that can run.
 	Filters map[mesh.Name]Attached
 }

@@ -9,25 +9,43 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"github.com/wasmesh/wasmesh/controlplane/mesh"
 )
 
 const (
-	scrapeName = "scrape"
+	scrapeName     = "scrape"
+	prometheusName = "prometheus"
 	// scrapePath is the one path of Envoy's admin interface that is shown.
 	scrapePath = "/stats/prometheus"
 	// adminSocket is where that interface is; the sidecar has the same.
 	adminSocket = "./admin.sock"
 )
 
-// scrape makes the listener at which one identity reads the metrics. Every other
-// request would reach an interface that can end the process: the path is matched
-// whole, and whoever shows no certificate of that identity has no connection.
+// scrape makes the listeners at which the metrics are read: by one identity, and by
+// everybody where the mesh says so. Every other request would reach an interface that
+// can end the process: method and path are matched whole.
 func (b *builder) scrape() {
-	at, why := b.snapshot.ScrapeAt(b.workload)
-	if b.settings.Scraper == "" || why != "" {
+	before := len(b.out[ListenerType])
+	if b.settings.Scraper != "" {
+		b.tell(scrapeName, mesh.ScrapePort, downstreamOf(&matcherv3.StringMatcher{
+			MatchPattern: &matcherv3.StringMatcher_Exact{Exact: b.settings.Scraper},
+		}))
+	}
+	if b.settings.PlaintextMetrics {
+		b.tell(prometheusName, mesh.PrometheusPort, nil)
+	}
+	if len(b.out[ListenerType]) > before {
+		b.out.add(ClusterType, scrapeName, b.mesh.fixed(ClusterType, scrapeName, adminCluster))
+	}
+}
+
+// tell adds a listener for metrics; without TLS it takes everybody.
+func (b *builder) tell(name string, port uint16, tls *corev3.TransportSocket) {
+	if _, why := b.snapshot.ScrapeAt(b.workload, port); why != "" {
 		return
 	}
-	manager := connectionManager(scrapeName)
+	manager := connectionManager(name)
 	manager.CodecType = hcmv3.HttpConnectionManager_HTTP1
 	manager.UpgradeConfigs = nil
 	manager.HttpFilters = []*hcmv3.HttpFilter{routerFilter()}
@@ -35,20 +53,17 @@ func (b *builder) scrape() {
 	// It has no direction: a sidecar with an inbound listener is not ready before the
 	// policy runs, and here no policy is asked.
 	listener := &listenerv3.Listener{
-		Name:            scrapeName,
+		Name:            name,
 		EnableReusePort: wrapperspb.Bool(false),
 		FilterChains: []*listenerv3.FilterChain{{
-			Name: "mesh",
-			TransportSocket: downstreamOf(&matcherv3.StringMatcher{
-				MatchPattern: &matcherv3.StringMatcher_Exact{Exact: b.settings.Scraper},
-			}),
+			Name:                          "metrics",
+			TransportSocket:               tls,
 			TransportSocketConnectTimeout: durationpb.New(connectTimeout),
 			Filters:                       []*listenerv3.Filter{networkFilter("envoy.filters.network.http_connection_manager", manager)},
 		}},
 	}
-	b.listenAt(listener, b.dialledAt(), at.Port())
-	b.add(ListenerType, scrapeName, listener)
-	b.out.add(ClusterType, scrapeName, b.mesh.fixed(ClusterType, scrapeName, adminCluster))
+	b.listenAt(listener, b.dialledAt(), port)
+	b.add(ListenerType, name, listener)
 }
 
 func scrapeRoute() *routev3.RouteConfiguration {

@@ -125,6 +125,9 @@ func fill(pod *corev1.Pod, s Settings) (Report, error) {
 	pod.Spec.InitContainers = append(added, pod.Spec.InitContainers...)
 	pod.Spec.Volumes = append(pod.Spec.Volumes, volumes()...)
 	pod.Spec.ImagePullSecrets = withSecrets(pod.Spec.ImagePullSecrets, s.ImagePullSecrets)
+	if s.PlaintextMetrics {
+		r.Warnings = append(r.Warnings, announceMetrics(pod)...)
+	}
 	if n := pod.Spec.ShareProcessNamespace; n != nil && *n {
 		r.Warnings = append(r.Warnings, "shareProcessNamespace: a container that runs as root can read the key of the sidecar")
 	}

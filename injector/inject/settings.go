@@ -30,8 +30,11 @@ type Settings struct {
 	DrainSeconds int `json:"drainSeconds"`
 	// StartSeconds is how long the sidecar may take until it is ready; after that
 	// it is started anew. Applications start after it.
-	StartSeconds int                         `json:"startSeconds"`
-	Resources    corev1.ResourceRequirements `json:"resources"`
+	StartSeconds int `json:"startSeconds"`
+	// PlaintextMetrics: the mesh lets everybody read a sidecar's metrics, and the pod
+	// says where.
+	PlaintextMetrics bool                        `json:"plaintextMetrics"`
+	Resources        corev1.ResourceRequirements `json:"resources"`
 }
 
 // Release is the version of the mesh and of its chart.

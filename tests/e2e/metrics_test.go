@@ -39,6 +39,7 @@ func metricsAPI(t *testing.T) {
 	t.Run("discovery", metricsDiscovery)
 	t.Run("figures", metricsFigures)
 	t.Run("traffic", metricsTraffic)
+	t.Run("every kind", metricsKinds)
 	t.Run("tables", metricsTables)
 	t.Run("errors", metricsErrors)
 	t.Run("who may ask", metricsRights)

@@ -14,7 +14,7 @@ var connectionPlaces = []place{
 	{poison: "next connection", served: true, either: true},
 	{poison: "connection done", served: true, harmless: true},
 	{poison: "tick, inside", served: true, harmless: true},
-	{poison: "tick", served: true},
+	{poison: "tick", served: true, either: true},
 }
 
 // testPoisonedConnections: what an opaque port's callers get. While the module is

@@ -37,7 +37,7 @@ var places = []place{
 	{poison: "stream done, inside", served: true, harmless: true},
 	{poison: "stream done", served: true},
 	{poison: "tick, inside", served: true, harmless: true},
-	{poison: "tick", served: true},
+	{poison: "tick", served: true, either: true},
 }
 
 // unnoticed: nobody else may notice. A compiler whose code cannot recover traps

@@ -57,7 +57,7 @@ func start(t *testing.T) *caller {
 	t.Helper()
 	m, err := rig.Start(context.Background(), rig.Options{
 		Manifests: "testdata", Settings: smi.Settings{TrustDomain: trustDomain, Mode: policy.Enforce},
-		Workloads: []mesh.Name{buyer, store}, Programs: programs, Metrics: true,
+		Workloads: []mesh.Name{buyer, store}, Programs: programs, Metrics: true, PlaintextMetrics: true,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -152,6 +152,7 @@ func TestOutsideOfKubernetes(t *testing.T) {
 		}
 	}
 	t.Run("the door of a sidecar", func(t *testing.T) { door(t, c) })
+	t.Run("the door for everybody", openDoor)
 	t.Run("a sidecar that hangs", func(t *testing.T) { hang(t, c, item) })
 }
 
@@ -221,11 +222,7 @@ func door(t *testing.T, c *caller) {
 	if _, err := metricsapi.ReadScrape([]byte(second(knock(own, http.MethodGet, "/stats/prometheus")))); err != nil {
 		t.Errorf("a whole scrape: %v", err)
 	}
-	for _, request := range [][2]string{
-		{"POST", "/quitquitquit"}, {"GET", "/quitquitquit"}, {"GET", "/config_dump"}, {"GET", "/"}, {"GET", "/stats"},
-		{"GET", "/stats/prometheus/../../config_dump"}, {"GET", "/stats/prometheus%2f..%2fconfig_dump"}, {"POST", "/stats/prometheus"},
-		{"GET", "//stats/prometheus/.."}, {"GET", "/certs"},
-	} {
+	for _, request := range forbidden() {
 		if code, body := knock(own, request[0], request[1]); code == 200 {
 			t.Errorf("%v is answered: %.200s", request, body)
 		}
@@ -235,6 +232,40 @@ func door(t *testing.T, c *caller) {
 	} {
 		if code, body := knock(certificate, http.MethodGet, "/stats/prometheus"); code != 0 {
 			t.Errorf("%s gets %d %.200s", name, code, body)
+		}
+	}
+}
+
+// forbidden is what no door leads to.
+func forbidden() [][2]string {
+	return [][2]string{
+		{"POST", "/quitquitquit"}, {"GET", "/quitquitquit"}, {"GET", "/config_dump"}, {"GET", "/"}, {"GET", "/stats"},
+		{"GET", "/stats/prometheus/../../config_dump"}, {"GET", "/stats/prometheus%2f..%2fconfig_dump"}, {"POST", "/stats/prometheus"},
+		{"GET", "//stats/prometheus/.."}, {"GET", "/certs"},
+	}
+}
+
+// openDoor knocks as anybody.
+func openDoor(t *testing.T) {
+	knock := func(method, path string) (int, string) {
+		r, err := http.NewRequestWithContext(t.Context(), method, "http://127.41.0.2:15091"+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		response, err := http.DefaultClient.Do(r)
+		if err != nil {
+			return 0, err.Error()
+		}
+		defer response.Body.Close()
+		body, _ := io.ReadAll(response.Body)
+		return response.StatusCode, string(body)
+	}
+	if code, body := knock(http.MethodGet, "/stats/prometheus"); code != 200 || !strings.Contains(body, "wasmesh_policy_version{} ") {
+		t.Errorf("anybody gets %d %.300s", code, body)
+	}
+	for _, request := range forbidden() {
+		if code, body := knock(request[0], request[1]); code == 200 || code == 0 {
+			t.Errorf("%v is answered %d: %.200s", request, code, body)
 		}
 	}
 }

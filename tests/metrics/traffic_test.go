@@ -116,6 +116,7 @@ func TestTraffic(t *testing.T) {
 		}
 	}
 	terminal(t, c)
+	liveTop(t, c)
 	for direction, workload := range map[string]string{"from": "store", "to": "buyer"} {
 		var edges metricsv1alpha1.TrafficMetricsList
 		_, _, body := c.ask(t, c.token, base+"/namespaces/shop/workloads/"+workload+"/edges?t=1m")

@@ -49,6 +49,8 @@ type Options struct {
 	// of requests.
 	AccessLog float64
 	Tracing   controlplane.Tracing
+	// PlaintextMetrics has sidecars tell their metrics to everybody.
+	PlaintextMetrics bool
 	// InsecureRegistries are those from which the control plane may get modules of
 	// filters although they are on this machine.
 	InsecureRegistries []string
@@ -170,7 +172,7 @@ func (m *Mesh) startControlPlane() (err error) {
 		InsecureRegistries: m.options.InsecureRegistries,
 		AccessLog:          m.options.AccessLog,
 		Tracing:            m.options.Tracing,
-		Metrics:            controlplane.Metrics{Address: m.metrics, Interval: time.Second},
+		Metrics:            controlplane.Metrics{Address: m.metrics, Interval: time.Second, Plaintext: m.options.PlaintextMetrics},
 		LeafLifetime:       ca.DefaultLeafLifetime, Log: slog.New(slog.NewTextHandler(log, nil)),
 		Inspect: m.options.Inspect,
 	}

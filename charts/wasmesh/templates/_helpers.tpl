@@ -72,6 +72,7 @@ concurrency: {{ int $s.concurrency }}
 logLevel: {{ $s.logLevel | quote }}
 drainSeconds: {{ int $s.drainSeconds }}
 startSeconds: {{ int $s.startSeconds }}
+plaintextMetrics: {{ $s.plaintextMetrics }}
 resources: {{- toYaml $s.resources | nindent 2 }}
 {{- end }}
 

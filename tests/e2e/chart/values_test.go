@@ -30,6 +30,7 @@ sidecar:
   concurrency: 4
   drainSeconds: 20
   startSeconds: 60
+  plaintextMetrics: true
   resources:
     requests: {cpu: 50m, memory: 96Mi}
     limits: {cpu: 1, memory: null}
@@ -131,7 +132,7 @@ func TestEverySetting(t *testing.T) {
 	}
 	want := inject.Settings{
 		Version: inject.Release, Image: "registry.example/b:v2", ImagePullPolicy: corev1.PullNever, ImagePullSecrets: []string{"pods"},
-		SystemNamespace: system, Concurrency: 4, LogLevel: "info", DrainSeconds: 20, StartSeconds: 60,
+		SystemNamespace: system, Concurrency: 4, LogLevel: "info", DrainSeconds: 20, StartSeconds: 60, PlaintextMetrics: true,
 		Resources: corev1.ResourceRequirements{
 			Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("50m"), corev1.ResourceMemory: resource.MustParse("96Mi")},
 			Limits:   corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("1")},
