@@ -63,11 +63,11 @@ func ofConnection() fields {
 	return fields{"protocol": "TCP", "details": "%CONNECTION_TERMINATION_DETAILS%"}
 }
 
-// whoever is the peer on a side of the sidecar, by its certificate.
-func whoever(role, side string) fields {
-	e := identity.ExpressionsOf(side)
+// whoever calls, by its certificate.
+func whoever() fields {
+	e := identity.ExpressionsOf("connection")
 	return fields{
-		role + "_namespace": cel(e.Namespace), role + "_kind": cel(e.Kind), role + "_name": cel(e.Name), role + "_pod": cel(e.Pod),
+		"source_namespace": cel(e.Namespace), "source_kind": cel(e.Kind), "source_name": cel(e.Name), "source_pod": cel(e.Pod),
 	}
 }
 
@@ -83,7 +83,7 @@ func ofOwn() fields {
 // connection has the port at which it was dialled again.
 func (b *builder) inboundFields() fields {
 	own := b.workload.Metered()
-	return ofAny(inboundDirection).with(whoever("source", "connection"), fields{
+	return ofAny(inboundDirection).with(whoever(), fields{
 		"source_identity":       "%DOWNSTREAM_PEER_URI_SAN%",
 		"destination_namespace": own.Namespace, "destination_kind": own.Kind, "destination_name": own.Name,
 		"destination_pod": b.workload.Name.Name, "port": "%DOWNSTREAM_LOCAL_PORT%",
@@ -92,7 +92,11 @@ func (b *builder) inboundFields() fields {
 
 // outboundFields are those of what this workload sends to a service.
 func outboundFields(to string) fields {
-	return ofAny(outboundDirection).with(ofOwn(), whoever("destination", "upstream"), fields{
+	e := identity.OwnerExpressions("upstream")
+	return ofAny(outboundDirection).with(ofOwn(), fields{
+		"destination_namespace": cel(e.Namespace), "destination_kind": cel(e.Kind), "destination_name": cel(e.Name),
+		"destination_peer": "%UPSTREAM_PEER_DNS_SAN%",
+
 		"destination_identity": "%UPSTREAM_PEER_URI_SAN%", "destination_service": to,
 	})
 }

@@ -36,7 +36,8 @@ func TestLines(t *testing.T) {
 			of("inbound", "shop/buyer", "shop/store", "path", "/open/a", "code", 200., "verdict", "allow", "rule", "shop/buyers", "reason", nil, "sent_bytes", 4.,
 				"protocol", "HTTP/2", "method", "GET", "details", "via_upstream", "port", 14101., "source_identity", "spiffe://observed.test/ns/shop/sa/buyer"),
 			of("outbound", "shop/buyer", "shop/store", "path", "/open/a", "code", 200., "verdict", nil, "destination_service", "shop/store:14101",
-				"destination_identity", "spiffe://observed.test/ns/shop/sa/store", "protocol", "HTTP/1.1"), buyer},
+				"destination_identity", "spiffe://observed.test/ns/shop/sa/store", "destination_namespace", "shop",
+				"destination_peer", "store.workload.shop.peer.wasmesh.internal", "protocol", "HTTP/1.1"), buyer},
 		{"path", n.calls(buyer, store, 14101, "/closed", 403), store,
 			of("inbound", "shop/buyer", "shop/store", "path", "/closed", "code", 403., "verdict", "deny", "rule", nil, "reason", "path"),
 			of("outbound", "shop/buyer", "shop/store", "path", "/closed", "code", 403., "verdict", nil, "details", "via_upstream"), buyer},
@@ -44,7 +45,7 @@ func TestLines(t *testing.T) {
 			of("inbound", "shop/buyer", "trial/desk", "path", "/x", "code", 200., "verdict", "audit", "rule", nil, "reason", "policy"),
 			of("outbound", "shop/buyer", "trial/desk", "path", "/x", "code", 200.), buyer},
 		{"refused at the caller", n.calls(thief, store, 14101, "/open", 403), thief,
-			of("outbound", "shop/thief", "unknown/unknown", "code", 403., "verdict", "deny", "reason", "source", "destination_service", "shop/store:14101", "destination_kind", "unknown"), nil, store},
+			of("outbound", "shop/thief", "", "code", 403., "verdict", "deny", "reason", "source", "destination_service", "shop/store:14101"), nil, store},
 		{"TCP", n.says(buyer, 14102, "hello"), store,
 			of("inbound", "shop/buyer", "shop/store", "protocol", "TCP", "verdict", "allow", "rule", "shop/echoes", "received_bytes", 5., "sent_bytes", 5.),
 			of("outbound", "shop/buyer", "shop/store", "protocol", "TCP", "received_bytes", 5., "sent_bytes", 5., "destination_service", "shop/store:14102"), buyer},
@@ -76,6 +77,10 @@ func TestLines(t *testing.T) {
 func of(direction, source, destination string, more ...any) entry {
 	e := entry{"direction": direction, "flags": "-"}
 	for role, who := range map[string]string{"source": source, "destination": destination} {
+		if direction == "outbound" && role == "destination" {
+			e["destination_kind"], e["destination_name"] = nil, nil // no owner outside of a cluster
+			continue
+		}
 		namespace, name, _ := strings.Cut(who, "/")
 		e[role+"_namespace"], e[role+"_kind"], e[role+"_name"], e[role+"_pod"] = namespace, "Workload", name, name
 	}
