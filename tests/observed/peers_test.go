@@ -12,8 +12,6 @@ import (
 	"net/http"
 	"testing"
 
-	"golang.org/x/net/http2"
-
 	"github.com/wasmesh/wasmesh/controlplane/ca"
 	"github.com/wasmesh/wasmesh/controlplane/mesh"
 	"github.com/wasmesh/wasmesh/filters/identity"
@@ -76,13 +74,16 @@ func certify(t *testing.T, authority *ca.Authority, who ca.Identity) tls.Certifi
 // callAs calls the store's sidecar as another sidecar would.
 func callAs(t *testing.T, certificate tls.Certificate) int {
 	t.Helper()
-	transport := &http2.Transport{DialTLSContext: func(ctx context.Context, network, _ string, _ *tls.Config) (net.Conn, error) {
+	// The mesh has a name of its own for HTTP/2 over TLS, so the client must not look.
+	protocols := new(http.Protocols)
+	protocols.SetUnencryptedHTTP2(true)
+	transport := &http.Transport{Protocols: protocols, DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
 		return (&tls.Dialer{Config: &tls.Config{
 			InsecureSkipVerify: true, NextProtos: []string{"wasmesh"}, Certificates: []tls.Certificate{certificate},
 		}}).DialContext(ctx, network, "127.51.0.2:14101")
 	}}
 	defer transport.CloseIdleConnections()
-	response, err := (&http.Client{Transport: transport, Timeout: answerLimit}).Get("https://store/open")
+	response, err := (&http.Client{Transport: transport, Timeout: answerLimit}).Get("http://store/open")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -27,7 +27,8 @@ func TestTraces(t *testing.T) {
 		o.Tracing = controlplane.Tracing{Collector: collectorAddress, Roots: roots, Percent: 100}
 	}, buyer, store)
 	to := n.address(buyer, store, 14101)
-	if status := call(t, to, "/open/a?secret=1", "X-Request-Id", "mine"); status != 200 {
+	const id = "0f2e5b3c-1111-4222-8333-444455556666" // a form in which Envoy would write
+	if status := call(t, to, "/open/a?secret=1", "X-Request-Id", id); status != 200 {
 		t.Fatal(status)
 	}
 	n.await(t, "two spans", func() bool { return len(c.received("buyer")) == 1 && len(c.received("store")) == 1 })
@@ -55,7 +56,7 @@ func TestTraces(t *testing.T) {
 	if want := "00-" + hex.EncodeToString(at.TraceId) + "-" + hex.EncodeToString(at.SpanId) + "-01"; headers.Get("traceparent") != want {
 		t.Errorf("the application sees %v, want traceparent %s", headers, want)
 	}
-	if headers.Get("X-Request-Id") != "mine" {
+	if headers.Get("X-Request-Id") != id {
 		t.Errorf("the request's id was changed: %v", headers)
 	}
 	for _, name := range []string{"buyer", "store"} {
