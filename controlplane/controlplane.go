@@ -63,6 +63,11 @@ type Options struct {
 	WebhookLife time.Duration
 	// Metrics is how traffic metrics are served.
 	Metrics Metrics
+	// AccessLog is the share of requests and connections that sidecars log, in percent
+	// from 0, which is none, to 100.
+	AccessLog float64
+	// Tracing is where sidecars tell of requests.
+	Tracing Tracing
 	// Settings hold for the whole mesh.
 	Settings smi.Settings
 	// LeafLifetime is how long a workload's certificate lives.
@@ -93,9 +98,16 @@ func Run(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
+	tracing, err := o.Tracing.settings()
+	if err != nil {
+		return err
+	}
+	if !(o.AccessLog >= 0 && o.AccessLog <= 100) {
+		return fmt.Errorf("%v is no share of requests to log, in percent; take 0 to 100", o.AccessLog)
+	}
 	server := serve.New(o.Log)
 	p := &plane{
-		options: o, modules: modules, server: server,
+		options: o, modules: modules, server: server, tracing: tracing,
 		images: newImages(puller{manifests: o.Source, insecure: o.InsecureRegistries, store: modules.store, known: filepath.Join(o.State, "images")}.get, o.Log),
 	}
 	if err := p.open(); err != nil {

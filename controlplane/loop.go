@@ -39,6 +39,8 @@ type plane struct {
 	shapes map[string][]string
 	// peers are the other replicas.
 	peers *peers
+	// tracing is where sidecars tell of requests.
+	tracing xds.Tracing
 	// observed is what sidecars saw; it has a lock of its own.
 	observed *receive.Receiver
 	// good is what the snapshot was made of.
@@ -119,6 +121,7 @@ func (p *plane) settings(serving map[string]modules.Use) xds.Settings {
 	return xds.Settings{
 		Module: serving[ownModule.String()].Digest, LeafLifetime: p.options.LeafLifetime, Filters: p.attached(serving),
 		Scraper: p.scraper(), PlaintextMetrics: p.options.Metrics.Plaintext,
+		AccessLog: p.options.AccessLog, Tracing: p.tracing,
 	}
 }
 

@@ -50,6 +50,12 @@ type Settings struct {
 	LeafLifetime time.Duration
 	// Scraper is the SPIFFE ID that may read a sidecar's metrics; empty: nobody may.
 	Scraper string
+	// AccessLog is the share of requests and connections that sidecars log, in
+	// percent; 0: they log nothing. Like Tracing it is the same for all the life of a
+	// control plane: listeners are kept from one Mesh to the next.
+	AccessLog float64
+	// Tracing is where sidecars tell of requests.
+	Tracing Tracing
 	// PlaintextMetrics: everybody who reaches a workload's address may.
 	PlaintextMetrics bool
 	// Filters are those of users that can run.
@@ -104,6 +110,7 @@ func (m *Mesh) Build(proxy mesh.Name) Resources {
 	if w.Captured {
 		b.capture()
 	}
+	b.collector()
 	b.outbound()
 	b.inbound()
 	b.filters()

@@ -12,7 +12,7 @@ func Capabilities() []string {
 		// The module calls.
 		"proxy_close_stream", "proxy_define_metric", "proxy_get_buffer_bytes", "proxy_get_header_map_pairs",
 		"proxy_get_property", "proxy_increment_metric", "proxy_log", "proxy_record_metric",
-		"proxy_send_local_response", "proxy_set_effective_context", "proxy_set_tick_period_milliseconds",
+		"proxy_send_local_response", "proxy_set_effective_context", "proxy_set_property", "proxy_set_tick_period_milliseconds",
 		// Envoy calls. Without proxy_on_done a stream is done when it is done, which
 		// is what the module would answer, one crossing later.
 		"proxy_on_memory_allocate", "proxy_on_context_create", "proxy_on_vm_start", "proxy_on_configure",

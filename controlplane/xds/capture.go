@@ -4,7 +4,6 @@ import (
 	"net/netip"
 	"strconv"
 
-	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
@@ -78,7 +77,7 @@ func (b *builder) capturedInbound() *listenerv3.Listener {
 		})
 		return l
 	}
-	l.AccessLog = []*accesslogv3.AccessLog{counter(b.workload.Name.String(), string(policy.ReasonPort))}
+	l.AccessLog = append(b.logUnknown(), counter(b.workload.Name.String(), string(policy.ReasonPort)))
 	return l
 }
 

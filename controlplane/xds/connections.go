@@ -1,7 +1,6 @@
 package xds
 
 import (
-	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	tcpproxyv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/tcp_proxy/v3"
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -24,12 +23,13 @@ func toCluster(name string) *tcpproxyv3.TcpProxy {
 // guarded hands a connection to the application once the caller's certificate is
 // known. By default it would connect before, and a server that speaks first
 // would be heard by whoever is denied.
-func guarded(port mesh.WorkloadPort, name, destination string) *listenerv3.Filter {
+func (b *builder) guarded(port mesh.WorkloadPort, name string) *listenerv3.Filter {
 	proxy := toCluster(name)
 	proxy.UpstreamConnectMode = tcpproxyv3.UpstreamConnectMode_ON_DOWNSTREAM_TLS_HANDSHAKE
 	proxy.MaxEarlyDataBytes = wrapperspb.UInt32(1)
 	observeTCP(proxy, port.Port)
-	proxy.AccessLog = append(proxy.AccessLog, countLocalReplies(inboundDirection, destination))
+	proxy.AccessLog = append(proxy.AccessLog, countLocalReplies(inboundDirection, destination(b.workload.Name, port.Port)))
+	proxy.AccessLog = append(proxy.AccessLog, b.logInboundTCP(ofMesh)...)
 	return networkFilter(tcpProxyName, proxy)
 }
 
@@ -49,6 +49,7 @@ func (b *builder) outboundConnections(service mesh.Service, port mesh.ServicePor
 		}
 		proxy.ClusterSpecifier = &tcpproxyv3.TcpProxy_WeightedClusters{WeightedClusters: weighted}
 	}
-	proxy.AccessLog = []*accesslogv3.AccessLog{countLocalReplies(outboundDirection, destination(service.Name, port.Port))}
+	to := destination(service.Name, port.Port)
+	proxy.AccessLog = append(b.logOutboundTCP(to), countLocalReplies(outboundDirection, to))
 	return b.outboundAt(d, networkFilter(tcpProxyName, proxy))
 }

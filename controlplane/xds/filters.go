@@ -134,6 +134,7 @@ func (b *builder) deciding(form config.Form, table []byte) config.Config {
 		Destination: b.workload.Metered(),
 		Version:     versionOf(table, b.workload.Mode),
 		Mode:        b.workload.Mode,
+		Tells:       b.settings.AccessLog > 0,
 		Table:       table,
 	}
 }

@@ -59,13 +59,14 @@ func (b *builder) inboundListener(port mesh.WorkloadPort, name string) *listener
 		},
 	}
 	if port.Protocol.Opaque() {
-		chain.Filters = []*listenerv3.Filter{connectionFacts(port.Port), discoveredConnections(), guarded(port, name, destination(b.workload.Name, port.Port))}
+		chain.Filters = []*listenerv3.Filter{connectionFacts(port.Port), discoveredConnections(), b.guarded(port, name)}
 	}
 	listener := &listenerv3.Listener{
 		Name:             name,
 		TrafficDirection: corev3.TrafficDirection_INBOUND,
 		EnableReusePort:  wrapperspb.Bool(false),
 		FilterChains:     []*listenerv3.FilterChain{chain},
+		AccessLog:        b.logStrangers(),
 	}
 	b.listenAt(listener, b.dialledAt(), port.Port)
 	if b.workload.Grace {
@@ -89,6 +90,8 @@ func (b *builder) inboundManager(port mesh.WorkloadPort, name string) *hcmv3.Htt
 	manager.LocalReplyConfig.Mappers = append(manager.LocalReplyConfig.Mappers, tellUnreached())
 	observeHTTP(manager, port.Port)
 	manager.AccessLog = append(manager.AccessLog, countLocalReplies(inboundDirection, destination(b.workload.Name, port.Port)))
+	manager.AccessLog = append(manager.AccessLog, b.logInboundHTTP()...)
+	b.trace(manager, b.workload.Metered().String())
 	return manager
 }
 

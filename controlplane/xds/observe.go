@@ -46,10 +46,14 @@ func (b *builder) runtime() {
 	if b.workload.Mode != policy.Enforce {
 		percent = 100
 	}
-	b.add(RuntimeType, RuntimeLayer, &runtimev3.Runtime{
-		Name:  RuntimeLayer,
-		Layer: &structpb.Struct{Fields: map[string]*structpb.Value{observeKey: structpb.NewNumberValue(percent)}},
-	})
+	layer := map[string]*structpb.Value{observeKey: structpb.NewNumberValue(percent)}
+	if b.settings.AccessLog > 0 {
+		layer[accessLogKey] = accessLogShare(b.settings.AccessLog)
+	}
+	if b.settings.Tracing.Host != "" {
+		layer[spansAfterKey] = structpb.NewNumberValue(float64(spansAfter.Milliseconds()))
+	}
+	b.add(RuntimeType, RuntimeLayer, &runtimev3.Runtime{Name: RuntimeLayer, Layer: &structpb.Struct{Fields: layer}})
 }
 
 // observeHTTP has a connection manager tell of requests. Envoy's form for HTTP

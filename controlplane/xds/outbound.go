@@ -108,6 +108,8 @@ func (b *builder) outboundListener(service mesh.Service, port mesh.ServicePort, 
 	manager.HttpFilters = []*hcmv3.HttpFilter{routerFilter()}
 	to := destination(service.Name, port.Port)
 	manager.AccessLog = []*accesslogv3.AccessLog{countForbidden(to), countLocalReplies(outboundDirection, to), countNobodyThere(to)}
+	manager.AccessLog = append(manager.AccessLog, b.logOutboundHTTP(to)...)
+	b.trace(manager, to)
 	return b.outboundAt(d, networkFilter("envoy.filters.network.http_connection_manager", manager))
 }
 

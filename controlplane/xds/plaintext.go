@@ -31,6 +31,7 @@ func (b *builder) admitPlaintext(l *listenerv3.Listener, port mesh.WorkloadPort,
 	}}
 	proxy := toCluster(name)
 	observeTCP(proxy, port.Port)
+	proxy.AccessLog = append(proxy.AccessLog, b.logInboundTCP("")...)
 	raw := []*listenerv3.Filter{networkFilter(tcpProxyName, proxy)}
 	if port.Protocol.Opaque() {
 		l.ListenerFiltersTimeout = durationpb.New(silence)
@@ -48,6 +49,8 @@ func (b *builder) admitPlaintext(l *listenerv3.Listener, port mesh.WorkloadPort,
 	manager.RouteSpecifier = toApplication(name)
 	manager.HttpFilters = append(b.attachedFilters(), sanitizer(), routerFilter())
 	observeHTTP(manager, port.Port)
+	manager.AccessLog = append(manager.AccessLog, b.logInboundHTTP()...)
+	b.trace(manager, b.workload.Metered().String())
 	l.DefaultFilterChain = &listenerv3.FilterChain{
 		Name:    "plaintext",
 		Filters: []*listenerv3.Filter{networkFilter("envoy.filters.network.http_connection_manager", manager)},

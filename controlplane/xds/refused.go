@@ -51,7 +51,8 @@ func direct(status uint32, body string) *routev3.Route {
 func (b *builder) closed(service mesh.Service, port mesh.ServicePort, d door, standing mesh.Standing) *listenerv3.Listener {
 	l := b.outboundAt(d, hangUp())
 	if standing.Reason != policy.ReasonNone {
-		l.AccessLog = []*accesslogv3.AccessLog{counter(destination(service.Name, port.Port), string(standing.Reason))}
+		to := destination(service.Name, port.Port)
+		l.AccessLog = append(b.logClosed(to, standing.Reason), counter(to, string(standing.Reason)))
 	}
 	return l
 }

@@ -9,6 +9,7 @@ package access
 import (
 	"github.com/proxy-wasm/proxy-wasm-go-sdk/proxywasm"
 
+	"github.com/wasmesh/wasmesh/filters/config"
 	"github.com/wasmesh/wasmesh/filters/guest"
 	"github.com/wasmesh/wasmesh/filters/policy"
 )
@@ -19,12 +20,21 @@ import (
 type rules struct {
 	table *policy.Table
 	mode  policy.Mode
+	// tells: verdicts are left for the access log.
+	tells bool
 	// edited says that something open has not been judged by the table yet.
 	edited bool
 }
 
-func (r *rules) replace(table *policy.Table, mode policy.Mode) {
-	*r = rules{table: table, mode: mode, edited: true}
+func (r *rules) replace(table *policy.Table, c config.Config) {
+	*r = rules{table: table, mode: c.Mode, tells: c.Tells, edited: true}
+}
+
+// tell leaves what became of the current stream for the access log, if there is one.
+func (r *rules) tell(v policy.Verdict) {
+	if r.tells {
+		guest.TellVerdict(v)
+	}
 }
 
 // request judges one request that came on a connection. now is in seconds since

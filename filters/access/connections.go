@@ -4,6 +4,7 @@ import (
 	"github.com/proxy-wasm/proxy-wasm-go-sdk/proxywasm"
 	"github.com/proxy-wasm/proxy-wasm-go-sdk/proxywasm/types"
 
+	"github.com/wasmesh/wasmesh/filters/config"
 	"github.com/wasmesh/wasmesh/filters/guest"
 	"github.com/wasmesh/wasmesh/filters/policy"
 	"github.com/wasmesh/wasmesh/filters/telemetry"
@@ -31,10 +32,10 @@ type Connection struct {
 	verdict  policy.Verdict
 }
 
-// Replace makes a policy the one that decides from now on; now is in seconds
-// since 1970.
-func (c *Connections) Replace(table *policy.Table, mode policy.Mode, now int64) {
-	c.replace(table, mode)
+// Replace makes a policy the one that decides from now on, as its configuration
+// says; now is in seconds since 1970.
+func (c *Connections) Replace(table *policy.Table, how config.Config, now int64) {
+	c.replace(table, how)
 	c.now = now
 	if c.open == nil {
 		c.open = map[uint32]*Connection{}
@@ -92,6 +93,7 @@ func (c *Connection) judge() {
 	c.facts, _ = guest.ReadConnection()
 	c.source = c.counters.Source(c.facts.Label)
 	c.verdict = c.of.connection(c.facts, c.of.now)
+	c.of.tell(c.verdict)
 	switch {
 	case !c.verdict.Allow:
 		c.source.Denied(c.verdict.Reason)
@@ -154,6 +156,7 @@ func (c *Connection) judgeAgain() {
 	if c.verdict = c.of.connection(c.facts, c.of.now); c.verdict.Allow {
 		return
 	}
+	c.of.tell(c.verdict)
 	if c.close() {
 		c.source.Revoked(c.verdict.Reason)
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/proxy-wasm/proxy-wasm-go-sdk/proxywasm"
 	"github.com/proxy-wasm/proxy-wasm-go-sdk/proxywasm/types"
 
+	"github.com/wasmesh/wasmesh/filters/config"
 	"github.com/wasmesh/wasmesh/filters/guest"
 	"github.com/wasmesh/wasmesh/filters/policy"
 	"github.com/wasmesh/wasmesh/filters/telemetry"
@@ -47,10 +48,10 @@ type Request struct {
 	isGRPC bool
 }
 
-// Replace makes a policy the one that decides from now on; now is in milliseconds
-// since 1970.
-func (r *Requests) Replace(table *policy.Table, mode policy.Mode, now int64) {
-	r.replace(table, mode)
+// Replace makes a policy the one that decides from now on, as its configuration
+// says; now is in milliseconds since 1970.
+func (r *Requests) Replace(table *policy.Table, how config.Config, now int64) {
+	r.replace(table, how)
 	r.clock = now
 }
 
@@ -68,6 +69,7 @@ func (q *Request) Judge(of *Requests, counters *telemetry.Counters, id uint32, n
 		read, verdict = of.judge(q, now)
 		q.isGRPC = isGRPC(read.Headers)
 	}
+	of.tell(verdict)
 	if !verdict.Allow {
 		q.source.Denied(verdict.Reason)
 		log(q.connection, "method="+read.Method+" path="+read.Path, verdict.Reason)
@@ -167,6 +169,7 @@ func (r *Requests) end(q *Request, reason policy.Reason) {
 		r.remove(q)
 		return
 	}
+	r.tell(policy.Verdict{Reason: reason})
 	if !guest.CloseRequest() {
 		proxywasm.LogError("access: a revoked request could not be ended")
 		r.edited = true // tried again at the next tick

@@ -48,13 +48,23 @@ type Config struct {
 	Version uint64
 	// Mode is what becomes of what the table does not allow.
 	Mode policy.Mode
+	// Tells has the filter leave its verdict for the sidecar's access log.
+	Tells bool
 	// Table is an encoded policy.Table; the Lifetime form has none.
 	Table []byte
 }
 
+// tells is set in the byte of the mode, so that a configuration without it is what
+// it was before there was such a thing.
+const tells = 1 << 7
+
 // Encode returns the bytes the module reads.
 func (c Config) Encode() []byte {
-	b := append([]byte(magic), byte(c.Form), byte(c.Mode))
+	mode := byte(c.Mode)
+	if c.Tells {
+		mode |= tells
+	}
+	b := append([]byte(magic), byte(c.Form), mode)
 	b = binary.AppendUvarint(b, c.Version)
 	for _, text := range []string{c.Destination.Namespace, c.Destination.Kind, c.Destination.Name} {
 		b = binary.AppendUvarint(b, uint64(len(text)))
@@ -69,7 +79,8 @@ func Decode(b []byte) (Config, *policy.Table, bool) {
 	if len(b) < len(magic)+2 || string(b[:len(magic)]) != magic {
 		return Config{}, nil, false
 	}
-	c := Config{Form: Form(b[len(magic)]), Mode: policy.Mode(b[len(magic)+1])}
+	mode := b[len(magic)+1]
+	c := Config{Form: Form(b[len(magic)]), Mode: policy.Mode(mode &^ tells), Tells: mode&tells != 0}
 	if c.Mode > policy.Permissive {
 		return Config{}, nil, false
 	}

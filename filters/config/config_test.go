@@ -22,11 +22,15 @@ func lifetime() config.Config {
 }
 
 func equal(a, b config.Config) bool {
-	return a.Form == b.Form && a.Destination == b.Destination && a.Version == b.Version && bytes.Equal(a.Table, b.Table)
+	return a.Form == b.Form && a.Destination == b.Destination && a.Version == b.Version && a.Mode == b.Mode && a.Tells == b.Tells && bytes.Equal(a.Table, b.Table)
 }
 
 func TestBothFormsReadBack(t *testing.T) {
-	for _, c := range []config.Config{access(), lifetime(), {Form: config.Access, Table: policy.Compile(nil).Encode()}} {
+	none := policy.Compile(nil).Encode()
+	for _, c := range []config.Config{
+		access(), lifetime(), {Form: config.Access, Table: none},
+		{Form: config.Access, Mode: policy.Audit, Tells: true, Table: none}, {Form: config.Connections, Tells: true, Table: none},
+	} {
 		got, table, ok := config.Decode(c.Encode())
 		if !ok || !equal(got, c) {
 			t.Errorf("%+v reads back as %+v, %v", c, got, ok)
@@ -55,7 +59,7 @@ func TestOtherContentIsRefused(t *testing.T) {
 	withTable, without := lifetime(), access()
 	withTable.Table, without.Table = access().Table, nil
 	unknown := access()
-	for _, c := range []config.Config{withTable, without, {Form: 0, Table: unknown.Table}, {Form: 5, Table: unknown.Table}, {Form: config.Connections}, {Form: config.Access, Mode: 3, Table: unknown.Table}, {Form: 255}} {
+	for _, c := range []config.Config{withTable, without, {Form: 0, Table: unknown.Table}, {Form: 5, Table: unknown.Table}, {Form: config.Connections}, {Form: config.Access, Mode: 3, Table: unknown.Table}, {Form: config.Access, Mode: 3, Tells: true, Table: unknown.Table}, {Form: 255}} {
 		if got, _, ok := config.Decode(c.Encode()); ok {
 			t.Errorf("%+v is taken, as %+v", c, got)
 		}

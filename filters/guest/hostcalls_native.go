@@ -13,6 +13,8 @@ func CloseRequest() bool { return false }
 
 func property(string) ([]byte, bool) { return nil, false }
 
+func setProperty(string, string) bool { return true }
+
 func hostDefine(uint32, string) (uint32, bool) { return 0, true }
 
 func hostIncrement(uint32, int64) bool { return true }

@@ -12,6 +12,9 @@ func hostHeaderPairs(mapType int32, data unsafe.Pointer, size *int32) uint32
 //go:wasmimport env proxy_get_property
 func hostProperty(path *byte, pathSize int32, data unsafe.Pointer, size *int32) uint32
 
+//go:wasmimport env proxy_set_property
+func hostSetProperty(path *byte, pathSize int32, value *byte, valueSize int32) uint32
+
 //go:wasmimport env proxy_define_metric
 func hostDefineMetric(kind uint32, name *byte, nameSize int32, id *uint32) uint32
 
@@ -55,6 +58,10 @@ func property(path string) ([]byte, bool) {
 		return nil, false
 	}
 	return unsafe.Slice(data, size), true
+}
+
+func setProperty(path, value string) bool {
+	return hostSetProperty(unsafe.StringData(path), int32(len(path)), unsafe.StringData(value), int32(len(value))) == 0
 }
 
 func hostDefine(kind uint32, name string) (id uint32, ok bool) {

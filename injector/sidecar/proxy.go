@@ -27,15 +27,17 @@ type proxy struct {
 	status string
 }
 
-// startProxy starts Envoy in the run folder, with its output on out.
-func startProxy(binary string, args []string, r *runDir, out io.Writer) (*proxy, error) {
+// startProxy starts Envoy in the run folder, with own added to its environment. Its
+// access log goes to out as it is: each line of it is an object of JSON. What it says
+// besides goes to log.
+func startProxy(binary string, args, own []string, r *runDir, out, log io.Writer) (*proxy, error) {
 	cmd := exec.Command(binary, args...)
 	cmd.Dir = r.path
-	cmd.Env = withoutSecrets(os.Environ())
+	cmd.Env = append(withoutSecrets(os.Environ()), own...)
 	cmd.SysProcAttr = childAttributes()
 	cmd.WaitDelay = time.Second
-	p := &proxy{admin: Admin{r.file(AdminSocket)}, output: &prefixer{out: out}, ended: make(chan struct{})}
-	cmd.Stdout, cmd.Stderr = p.output, p.output
+	p := &proxy{admin: Admin{r.file(AdminSocket)}, output: &prefixer{out: log}, ended: make(chan struct{})}
+	cmd.Stdout, cmd.Stderr = out, p.output
 	started := make(chan error)
 	go func() {
 		// The kernel ends Envoy with the thread that started it, so this one must

@@ -68,7 +68,7 @@ func startEnvoy(t *testing.T, direction string) (*proxy, *runDir) {
 		t.Fatal(err)
 	}
 	var out safeBuffer
-	p, err := startProxy(binary, Options{Concurrency: 1, LogLevel: "warning"}.arguments(r), r, &out)
+	p, err := startProxy(binary, Options{Concurrency: 1, LogLevel: "warning"}.arguments(r), nil, r, &out, &out)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -58,7 +58,8 @@ type Options struct {
 	AppProbes map[string]probe.Action
 	// PodIP is the address at which the application is probed.
 	PodIP string
-	// Stdout gets one line, "ready". Stderr gets Envoy's output.
+	// Stdout gets one line, "ready", and Envoy's access log. Stderr gets what Envoy
+	// says besides.
 	Stdout, Stderr io.Writer
 	Log            *slog.Logger
 }
@@ -113,8 +114,12 @@ func Run(ctx context.Context, o Options) (err error) {
 	if err := durable.Write(run.file(BootstrapFile), bootstrap); err != nil {
 		return err
 	}
+	own, err := ownEnvironment(first.Certificates)
+	if err != nil {
+		return err
+	}
 	modules.first(ctx)
-	return o.guard(ctx, run, e, modules)
+	return o.guard(ctx, run, own, e, modules)
 }
 
 // proof is by the platform's token if the platform gives the roots too.
@@ -128,8 +133,8 @@ func (o Options) proof() proof {
 
 // guard starts Envoy and stays with it: whichever of the three ends first, the
 // others are ended too.
-func (o Options) guard(ctx context.Context, run *runDir, e *enrolment, modules *prefetcher) error {
-	p, err := startProxy(o.Envoy, o.arguments(run), run, o.Stderr)
+func (o Options) guard(ctx context.Context, run *runDir, own []string, e *enrolment, modules *prefetcher) error {
+	p, err := startProxy(o.Envoy, o.arguments(run), own, run, o.Stdout, o.Stderr)
 	if err != nil {
 		return err
 	}
@@ -169,6 +174,9 @@ func (o Options) arguments(run *runDir) []string {
 		"--config-path", run.file(BootstrapFile),
 		"--concurrency", strconv.Itoa(o.Concurrency),
 		"--log-level", o.LogLevel,
+		// The access log is read while something happens; Envoy's own ten seconds are
+		// too long for that.
+		"--file-flush-interval-msec", "1000",
 		// There is never a second Envoy to hand over to.
 		"--disable-hot-restart",
 		// Peers are told to go away at once, not with rising probability: the

@@ -105,7 +105,7 @@ var layers = []struct {
 	{"injector/wasmesh-redirect", []string{"injector/redirect", "injector/redirect/netfilter"}},
 	{"charts/images", nil},
 	{"charts/images/build", []string{"charts/images"}},
-	{"injector/", []string{"injector/", "controlplane/ca", "controlplane/ca/durable", "controlplane/door", "controlplane/review", "controlplane/webhookcert", "filters/traffic", "wasm-registry/fetch", "wasm-registry/store"}},
+	{"injector/", []string{"injector/", "controlplane/ca", "controlplane/ca/durable", "controlplane/door", "controlplane/review", "controlplane/webhookcert", "filters/identity", "filters/traffic", "wasm-registry/fetch", "wasm-registry/store"}},
 	{"examples/", []string{"examples/", "controlplane", "controlplane/", "injector/", "filters/"}},
 	{"tests/", []string{""}},
 	{"", []string{""}},

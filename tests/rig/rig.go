@@ -45,6 +45,10 @@ type Options struct {
 	// Metrics has the control plane serve traffic metrics, which it scrapes every
 	// second.
 	Metrics bool
+	// AccessLog is the share of what sidecars log, in percent, Tracing where they tell
+	// of requests.
+	AccessLog float64
+	Tracing   controlplane.Tracing
 	// PlaintextMetrics has sidecars tell their metrics to everybody.
 	PlaintextMetrics bool
 	// InsecureRegistries are those from which the control plane may get modules of
@@ -170,6 +174,8 @@ func (m *Mesh) startControlPlane() (err error) {
 		Source: m.options.Manifests, State: m.state(), Module: m.options.Programs.Module, Modules: m.modules(),
 		XDS: m.xds, Join: m.join, Registry: m.registry, Status: m.status(), Settings: m.options.Settings,
 		InsecureRegistries: m.options.InsecureRegistries,
+		AccessLog:          m.options.AccessLog,
+		Tracing:            m.options.Tracing,
 		Metrics:            controlplane.Metrics{Address: m.metrics, Interval: time.Second, Plaintext: m.options.PlaintextMetrics},
 		Health:             m.health,
 		LeafLifetime:       ca.DefaultLeafLifetime, Log: slog.New(slog.NewTextHandler(log, nil)),

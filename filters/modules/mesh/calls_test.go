@@ -16,26 +16,33 @@ import (
 var budgets = []struct {
 	name   string
 	form   config.Form
+	tells  bool
 	status int // 0 passes
 	calls  map[string]int
 }{
-	{"allowed", config.Access, 0, map[string]int{
+	{"allowed", config.Access, false, 0, map[string]int{
 		"proxy_get_property": 5, "proxy_get_header_map_pairs": 1, "proxy_increment_metric": 3, "proxy_record_metric": 1,
 		"proxy_on_context_create": 1, "proxy_on_request_headers": 1, "proxy_on_log": 1, "proxy_on_delete": 1,
 		"proxy_on_memory_allocate": 6,
 	}},
-	{"denied", config.Access, 403, map[string]int{
+	{"denied", config.Access, false, 403, map[string]int{
 		"proxy_get_property": 5, "proxy_get_header_map_pairs": 1, "proxy_increment_metric": 4, "proxy_record_metric": 1,
 		"proxy_log": 1, "proxy_send_local_response": 1,
 		"proxy_on_context_create": 1, "proxy_on_request_headers": 1, "proxy_on_log": 1, "proxy_on_delete": 1,
 		"proxy_on_memory_allocate": 6,
 	}},
-	{"allowed, access alone", config.AccessOnly, 0, map[string]int{
+	{"allowed, logged", config.Access, true, 0, map[string]int{
+		"proxy_get_property": 5, "proxy_get_header_map_pairs": 1, "proxy_increment_metric": 3, "proxy_record_metric": 1,
+		"proxy_set_property":      1,
+		"proxy_on_context_create": 1, "proxy_on_request_headers": 1, "proxy_on_log": 1, "proxy_on_delete": 1,
+		"proxy_on_memory_allocate": 6,
+	}},
+	{"allowed, access alone", config.AccessOnly, false, 0, map[string]int{
 		"proxy_get_property": 1, "proxy_get_header_map_pairs": 1,
 		"proxy_on_context_create": 1, "proxy_on_request_headers": 1, "proxy_on_log": 1, "proxy_on_delete": 1,
 		"proxy_on_memory_allocate": 2,
 	}},
-	{"denied, access alone", config.AccessOnly, 403, map[string]int{
+	{"denied, access alone", config.AccessOnly, false, 403, map[string]int{
 		"proxy_get_property": 1, "proxy_get_header_map_pairs": 1,
 		"proxy_log": 1, "proxy_send_local_response": 1,
 		"proxy_on_context_create": 1, "proxy_on_request_headers": 1, "proxy_on_log": 1, "proxy_on_delete": 1,
@@ -49,7 +56,7 @@ func TestHostCallsStayInBudget(t *testing.T) {
 	for _, b := range budgets {
 		t.Run(b.name, func(t *testing.T) {
 			p := start(t, wasmtest.PluginConfig{Name: "access", Configuration: config.Config{
-				Form: b.form, Destination: destination, Version: 42, Table: table(t).Encode(),
+				Form: b.form, Tells: b.tells, Destination: destination, Version: 42, Table: table(t).Encode(),
 			}.Encode()})
 			role := "user"
 			if b.status != 0 {

@@ -85,9 +85,9 @@ func (p *plugin) OnPluginStart(int) types.OnPluginStartStatus {
 	case config.Lifetime:
 		p.lifetime = lifetime.New()
 	case config.Access, config.AccessOnly:
-		p.vm.requests.Replace(table, c.Mode, now.UnixMilli())
+		p.vm.requests.Replace(table, c, now.UnixMilli())
 	case config.Connections:
-		p.vm.connections.Replace(table, c.Mode, p.now)
+		p.vm.connections.Replace(table, c, p.now)
 	}
 	return types.OnPluginStartStatusOK
 }

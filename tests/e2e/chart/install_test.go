@@ -19,6 +19,7 @@ func TestLint(t *testing.T) {
 		{"--set", "crds.keep=true"},
 		{"--set", "mesh.authoritySecret=intermediate"},
 		{"--set", "mesh.alsoTrust=" + aRoot},
+		{"--set", "accessLog.percent=0.5,tracing.percent=100,tracing.collector=otel.example:4317,tracing.roots=" + aRoot},
 		{"--set", "crds.smi=false,crds.own=false,validation.enabled=false"},
 		{"--set", "image.digest=sha256:" + strings.Repeat("a", 64), "--set", "imagePullSecrets[0].name=pull"},
 		{"--set", "controlPlane.priorityClassName=high,injector.nodeSelector.disk=ssd,controlPlane.extraArgs[0]=--leaf-lifetime=1h"},
@@ -57,6 +58,12 @@ func TestValuesAreHeldToTheSchema(t *testing.T) {
 		{"controlPlane.annotations.a=1", "controlPlane.annotations.a=b", "annotations"},
 		{"mesh.leafLifetime=1 day", "mesh.leafLifetime=24h", "leafLifetime"},
 		{"mesh.alsoTrust=" + strings.ReplaceAll(aRoot, "CERTIFICATE", "PRIVATE KEY"), "mesh.alsoTrust=" + aRoot + aRoot, "alsoTrust"},
+		{"accessLog.percent=101", "accessLog.percent=100", "percent"},
+		{"accessLog.percent=-1", "accessLog.percent=0.01", "percent"},
+		{"tracing.percent=x", "tracing.percent=12.5", "percent"},
+		{"tracing.collector=http://otel:4317", "tracing.collector=otel:4317", "collector"},
+		{"tracing.collector=otel", "tracing.collector=[2001:db8::1]:4317", "collector"},
+		{"tracing.roots=roots.pem", "tracing.roots=" + aRoot, "roots"},
 	} {
 		out, err := helm(t, "template", "wasmesh", chartPath, "--set", c.bad)
 		if err == nil || !strings.Contains(out, c.says) {
