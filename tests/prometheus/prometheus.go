@@ -55,6 +55,9 @@ func Start(t testing.TB, config string) Server {
 	return Server{"http://" + address}
 }
 
+// URL is where it is.
+func (s Server) URL() string { return s.base }
+
 // Sample is one value of an answer.
 type Sample struct {
 	Labels map[string]string

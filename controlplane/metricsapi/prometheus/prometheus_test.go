@@ -7,13 +7,9 @@ import (
 	"io"
 	"math"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -23,6 +19,7 @@ import (
 	"github.com/wasmesh/wasmesh/controlplane/metricsapi"
 	"github.com/wasmesh/wasmesh/controlplane/metricsapi/api"
 	"github.com/wasmesh/wasmesh/controlplane/metricsapi/prometheus"
+	real "github.com/wasmesh/wasmesh/tests/prometheus"
 )
 
 var (
@@ -160,46 +157,12 @@ func number(t *testing.T, answer string) float64 {
 // run starts the server, which scrapes a target as that of a pod.
 func run(t *testing.T, target string) string {
 	t.Helper()
-	program, err := exec.LookPath("prometheus")
-	if err != nil {
-		t.Fatalf("%v; install Debian's package prometheus", err)
-	}
-	dir := t.TempDir()
-	config := filepath.Join(dir, "prometheus.yml")
-	if err := os.WriteFile(config, []byte(`
+	return real.Start(t, `
 global: {scrape_interval: 500ms, scrape_timeout: 400ms}
 scrape_configs:
 - job_name: sidecars
   static_configs: [{targets: ["`+target+`"], labels: {pod: store-6d4-a}}]
-`), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := l.Addr().String()
-	l.Close()
-	log, err := os.Create(filepath.Join(dir, "log"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer log.Close()
-	ctx, cancel := context.WithCancel(context.Background())
-	cmd := exec.CommandContext(ctx, program, "--config.file", config, "--storage.tsdb.path", filepath.Join(dir, "data"), "--web.listen-address", address)
-	cmd.Stderr = log
-	if err := cmd.Start(); err != nil {
-		cancel()
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		cancel()
-		_ = cmd.Wait()
-		if text, err := os.ReadFile(log.Name()); err == nil && t.Failed() {
-			t.Logf("Prometheus said:\n%s", text)
-		}
-	})
-	return "http://" + address
+`).URL()
 }
 
 func await(t *testing.T, what string, try func() error) {
