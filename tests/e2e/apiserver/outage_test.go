@@ -53,14 +53,20 @@ func compaction(t *testing.T, s *server, r *reader) {
 	r.has(10*time.Second, "changes come again", func(o smi.Objects, _ []mesh.Problem) bool { return target(o, "buyers") })
 }
 
+// elsewhere writes revisions of something that nobody watches.
+func (s *server) elsewhere(revisions int) (last string) {
+	s.t.Helper()
+	key := base64.StdEncoding.EncodeToString([]byte("/elsewhere"))
+	for range revisions {
+		last = s.etcdCall("/v3/kv/put", fmt.Sprintf(`{"key":%q,"value":%q}`, key, key))
+	}
+	return last
+}
+
 // compact writes a hundred revisions of something else, and forgets all before.
 func (s *server) compact(t *testing.T) {
 	t.Helper()
-	key := base64.StdEncoding.EncodeToString([]byte("/elsewhere"))
-	var last string
-	for range 100 {
-		last = s.etcdCall("/v3/kv/put", fmt.Sprintf(`{"key":%q,"value":%q}`, key, key))
-	}
+	last := s.elsewhere(100)
 	revision := regexp.MustCompile(`"revision":"(\d+)"`).FindStringSubmatch(last)
 	if revision == nil {
 		t.Fatalf("etcd tells no revision: %s", last)
@@ -88,7 +94,9 @@ func restarted(t *testing.T, s *server, r *reader) {
 	s.apply(bookstore)
 }
 
-// An etcd that was restored to an older state is the truth again.
+// An etcd that was restored to an older state is the truth again. What happened in
+// between is far more than the server itself writes as it starts: else what it has
+// by then could look like a continuation, to any client of Kubernetes.
 func restored(t *testing.T, s *server, r *reader) {
 	r.t = t
 	r.has(5*time.Second, "the target is there", func(o smi.Objects, _ []mesh.Problem) bool { return target(o, "buyers") })
@@ -99,6 +107,7 @@ func restored(t *testing.T, s *server, r *reader) {
 	}
 	s.startEtcd()
 	s.startAPI()
+	s.elsewhere(1000)
 	s.apply(strings.ReplaceAll(bookstore, "name: buyers", "name: later"))
 	s.kubectl("", "delete", "traffictarget", "-n", "shop", "buyers")
 	r.has(15*time.Second, "the edits are seen", func(o smi.Objects, _ []mesh.Problem) bool { return target(o, "later") && !target(o, "buyers") })
